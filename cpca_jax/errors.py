@@ -1,0 +1,29 @@
+"""What a user can mend: bad input, bad configuration. Scripts turn these into exit code 2.
+
+A message is one line: it names the thing (file base name or configuration key), the value
+found, and what would be right. It never contains a patient attribute.
+"""
+
+
+class InputError(Exception):
+    """Something given to the program is wrong; the program itself is not."""
+
+
+class ConfigError(InputError):
+    """A configuration key or value is not allowed."""
+
+
+class DicomError(InputError):
+    """A DICOM file or series cannot be used."""
+
+
+class StoreError(InputError):
+    """A store is missing, incomplete or corrupt."""
+
+
+class WeightsError(InputError):
+    """Weights of a pretrained network are missing or are not what they should be."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint is missing, corrupt, or does not fit."""

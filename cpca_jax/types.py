@@ -1,0 +1,38 @@
+"""The array vocabulary of the package.
+
+Axis order everywhere: batch, z (slice), y (row), x (column), channel.
+Values are in network range (a HU window mapped to [0, 1], see `units`) unless a name ends in
+`_hu`. Kernels are ([kz,] ky, kx, channels in, channels out), Flax's own order.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int16, Key, PyTree
+
+# Single slices, the critic's and the feature network's input.
+Images = Float[Array, "batch y x 1"]
+# Slabs of neighbouring slices, every denoiser's input and output.
+Slabs = Float[Array, "batch z y x 1"]
+# The slices a denoiser answers with: the slab's centres, slices - 1 fewer.
+Centres = Float[Array, "batch centres y x 1"]
+# One number per example.
+Scores = Float[Array, " batch"]
+Scalar = Float[Array, ""]
+RandomKey = Key[Array, ""]
+
+# A leaf of a tree: an array, or what stands for one (NumPy on the host, a shape, a sharding).
+Leaf = Any
+# Nested dictionaries of arrays.
+Params = PyTree[Leaf]
+Scalars = dict[str, Scalar]
+
+# A stored volume in Hounsfield units.
+VolumeHU = Int16[np.ndarray, "z y x"]
+
+# Scores single slices; must not couple the examples of a batch.
+CriticFn = Callable[[Images], Scores]
+# A denoiser with its parameters bound: slab in, denoised centres out.
+Denoiser = Callable[[Slabs], Centres]

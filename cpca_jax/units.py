@@ -1,0 +1,49 @@
+"""Hounsfield units and the network's range: said once, here.
+
+A network sees a HU window mapped linearly to [0, 1] and clipped; the deck's code uses
+[-300, 300] HU (Shan et al. 2018, released code).
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+# Air and the lowest value of a 12-bit CT image; the floor of what a store may hold.
+AIR_HU = -1024
+HIGHEST_HU = 32767
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """A HU interval [low, high] that is mapped to [0, 1].
+
+    Attributes:
+        low: HU that becomes 0.
+        high: HU that becomes 1.
+    """
+
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        """Width in HU: an error of 1 in network range is this many HU."""
+        return self.high - self.low
+
+    def normalise(self, hu: ArrayLike) -> Array:
+        """HU to network range, float32, clipped to [0, 1]."""
+        scaled = (jnp.asarray(hu, jnp.float32) - self.low) / self.width
+        return jnp.clip(scaled, 0.0, 1.0)
+
+    def to_hu(self, network_range: ArrayLike) -> Array:
+        """Network range to HU, float32; the inverse of `normalise` inside the window."""
+        return jnp.asarray(network_range, jnp.float32) * self.width + self.low
+
+    def contains(self, other: "Window") -> bool:
+        """Whether `other` lies inside this window."""
+        return self.low <= other.low and other.high <= self.high
+
+    def __str__(self) -> str:
+        return f"[{self.low:g}, {self.high:g}] HU"

@@ -1,0 +1,29 @@
+"""What all tests share."""
+
+import os
+import sys
+from pathlib import Path
+
+# Four virtual devices, as many as a small pod host; must be set before jax starts.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests")]
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A root key."""
+    return jax.random.key(20171119)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder with real CT slices; the test is skipped, saying so, where there is none."""
+    folder = Path(os.environ.get("CPCA_DATA", CHECKOUT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real CT slices: neither CPCA_DATA nor {folder.parent.name}/data is there")
+    return folder
