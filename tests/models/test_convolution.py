@@ -1,0 +1,104 @@
+"""The convolution primitive against XLA's own, through two orders of derivatives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from cpca_jax.models.convolution import conv2d, deconv2d, same_pads
+
+CASES = [(1, ((0, 0), (0, 0))), (1, ((1, 1), (1, 1))), (2, ((0, 1), (0, 1))), (2, ((1, 1), (0, 1)))]
+
+
+def reference(x, kernel, stride, pads):
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def arrays(key, *shapes):
+    keys = jax.random.split(key, len(shapes))
+    return [jax.random.normal(k, shape) for k, shape in zip(keys, shapes, strict=True)]
+
+
+@pytest.mark.parametrize(("stride", "pads"), CASES)
+def test_values_and_first_derivatives(key, stride, pads):
+    x, kernel = arrays(key, (2, 9, 12, 3), (3, 3, 3, 4))
+
+    def ours(x, kernel):
+        return conv2d(x, kernel, stride=stride, pads=pads)
+
+    def theirs(x, kernel):
+        return reference(x, kernel, stride, pads)
+
+    np.testing.assert_allclose(ours(x, kernel), theirs(x, kernel), atol=1e-5)
+    for argument in (0, 1):
+        got, want = (
+            jax.grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), argument)(x, kernel)
+            for f in (ours, theirs)
+        )
+        np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+@pytest.mark.parametrize(("stride", "pads"), CASES)
+def test_derivatives_of_the_gradient_penalty(key, stride, pads):
+    """The second derivative, and the third, as XLA's own rules give them."""
+    x, kernel = arrays(key, (2, 9, 12, 3), (3, 3, 3, 4))
+
+    def penalty(f):
+        def of(kernel, x):
+            gradient = jax.grad(lambda x: jnp.sum(f(x, kernel) ** 3))(x)
+            return jnp.sum(jnp.sqrt(jnp.sum(gradient**2, (1, 2, 3)) + 1e-12))
+
+        return of
+
+    ours = penalty(lambda x, k: conv2d(x, k, stride=stride, pads=pads))
+    theirs = penalty(lambda x, k: reference(x, k, stride, pads))
+    for argument in (0, 1):
+        got, want = (jax.grad(f, argument)(kernel, x) for f in (ours, theirs))
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
+    third = [
+        jax.grad(lambda k, f=f: jnp.sum(jnp.cos(jax.grad(f)(k, x))))(kernel) for f in (ours, theirs)
+    ]
+    np.testing.assert_allclose(*third, rtol=1e-3, atol=1e-3 * np.abs(third[1]).max())
+
+
+def test_deconvolution_paints_the_kernel(key):
+    """One lit pixel gives the kernel itself, unmirrored, at its place."""
+    (kernel,) = arrays(key, (3, 3, 1, 1))
+    x = jnp.zeros((1, 5, 6, 1)).at[0, 1, 2, 0].set(1.0)
+    y = deconv2d(x, kernel)
+    assert y.shape == (1, 7, 8, 1)
+    np.testing.assert_allclose(y[0, 1:4, 2:5, 0], kernel[..., 0, 0], atol=1e-6)
+    assert float(jnp.abs(y).sum()) == pytest.approx(float(jnp.abs(kernel).sum()), rel=1e-5)
+
+
+def test_deconvolution_is_the_adjoint_of_convolution(key):
+    """<deconv(x, w), y> = <x, conv(y, w with its channels exchanged)>."""
+    x, kernel, y = arrays(key, (2, 5, 6, 3), (3, 3, 3, 4), (2, 7, 8, 4))
+    left = jnp.vdot(deconv2d(x, kernel), y)
+    right = jnp.vdot(x, conv2d(y, jnp.swapaxes(kernel, 2, 3)))
+    np.testing.assert_allclose(left, right, rtol=1e-4)
+
+
+def test_one_by_one_is_a_matrix_product(key):
+    x, kernel = arrays(key, (2, 5, 6, 3), (1, 1, 3, 4))
+    want = reference(x, kernel, 1, ((0, 0), (0, 0)))
+    np.testing.assert_allclose(conv2d(x, kernel), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [7, 8, 63, 64])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_same_padding_is_xlas(key, size, stride):
+    x, kernel = arrays(key, (1, size, size + 1, 1), (3, 3, 1, 1))
+    pads = same_pads((size, size + 1), (3, 3), stride)
+    want = reference(x, kernel, stride, "SAME")
+    np.testing.assert_allclose(conv2d(x, kernel, stride=stride, pads=pads), want, atol=1e-5)
+
+
+def test_vmap_over_kernels(key):
+    x, kernels = arrays(key, (2, 6, 6, 3), (5, 3, 3, 3, 2))
+    gradient = jax.grad(lambda k: jnp.sum(conv2d(x, k) ** 2))
+    many, one = jax.vmap(gradient)(kernels), gradient(kernels[3])
+    np.testing.assert_allclose(many[3], one, rtol=1e-4, atol=1e-3)
