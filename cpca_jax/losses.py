@@ -1,0 +1,48 @@
+"""Terms of the objectives, one value per example; reduction and weights are the caller's.
+
+All arrays are in network range. The deck's objective is
+L = L_adversarial + lambda_p L_perceptual (Shan et al. 2017); the perceptual term is in
+`perceptual`, the gradient penalty in `penalties`.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from cpca_jax.types import Scalar, Scalars, Scores, Slabs
+
+
+def mse(prediction: Slabs, target: Slabs) -> Scores:
+    """Mean squared difference over all voxels of an example."""
+    return jnp.mean((prediction - target) ** 2, axis=(1, 2, 3, 4))
+
+
+def l1(prediction: Slabs, target: Slabs) -> Scores:
+    """Mean absolute difference over all voxels of an example."""
+    return jnp.mean(jnp.abs(prediction - target), axis=(1, 2, 3, 4))
+
+
+PIXEL_LOSSES: dict[str, Callable[[Slabs, Slabs], Scores]] = {"mse": mse, "l1": l1}
+
+
+def wasserstein_estimate(real: Scores, fake: Scores) -> Scalar:
+    """E[D(full dose)] - E[D(denoised)]: the critic's estimate of the Wasserstein-1 distance.
+
+    Arjovsky et al. 2017, eq. 2. Large early, falling as the generator learns; only meaningful
+    while the critic's gradient norm stays near 1.
+    """
+    return jnp.mean(real) - jnp.mean(fake)
+
+
+def adversarial(fake: Scores) -> Scalar:
+    """The generator's term -E[D(denoised)]. Its sign and size mean nothing on their own."""
+    return -jnp.mean(fake)
+
+
+def weighted_sum(terms: Scalars, weights: dict[str, float]) -> Scalar:
+    """The objective: each named term times its weight. Terms without a weight are only logged."""
+    total = jnp.zeros((), jnp.float32)
+    for name, weight in weights.items():
+        if weight:
+            total = total + weight * terms[name]
+    return total

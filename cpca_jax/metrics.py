@@ -1,0 +1,137 @@
+"""Image metrics, one value per image. The data range is never guessed: it has no default.
+
+Agree with scikit-image's `peak_signal_noise_ratio` and `structural_similarity` for the same
+settings (tests/test_metrics.py). Which settings make which paper's numbers is in `protocols`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float
+
+from cpca_jax.types import Scores
+
+# (batch, y, x) or (batch, y, x, 1).
+ImageBatch = Float[Array | np.ndarray, "batch y x *one"]
+
+
+def rmse(prediction: ImageBatch, target: ImageBatch) -> Scores:
+    """Root mean squared error per image, in the unit of the images."""
+    return jnp.sqrt(_mean_squared_error(prediction, target))
+
+
+def psnr(prediction: ImageBatch, target: ImageBatch, *, data_range: float) -> Scores:
+    """Peak signal-to-noise ratio per image in dB: 10 log10(data_range^2 / MSE).
+
+    Args:
+        prediction: images to judge.
+        target: their reference.
+        data_range: the peak, in the unit of the images.
+    """
+    error = _mean_squared_error(prediction, target)
+    return 10.0 * (2.0 * math.log10(data_range) - jnp.log10(error))
+
+
+def ssim(
+    prediction: ImageBatch,
+    target: ImageBatch,
+    *,
+    data_range: float,
+    weights: str = "uniform",
+    size: int = 7,
+    sigma: float = 1.5,
+    sample_covariance: bool = True,
+) -> Scores:
+    """Structural similarity per image (Wang et al. 2004), mean over full windows only.
+
+    Only windows that lie inside the image count, which is scikit-image's cropped border.
+
+    Args:
+        prediction: images to judge.
+        target: their reference.
+        data_range: enters the stabilising constants (0.01 range)^2 and (0.03 range)^2.
+        weights: "uniform" (scikit-image's default) or "gaussian" (Wang et al.).
+        size: window edge in pixels, odd.
+        sigma: of the Gaussian window, pixels.
+        sample_covariance: divide by N - 1 (scikit-image's default) instead of N (Wang et al.).
+    """
+    x, y = _grey(prediction), _grey(target)
+    taps = WINDOWS[weights](size, sigma)
+    moments = _window_moments(_Moments(x, y, *[jnp.zeros_like(x)] * 3), taps, axis=2)
+    mean_x, mean_y, *second = _window_moments(moments, taps, axis=1)
+    norm = size**2 / (size**2 - 1) if sample_covariance else 1.0
+    var_x, var_y, covariance = (norm * moment for moment in second)
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (var_x + var_y + c2)
+    return jnp.mean(luminance * structure, axis=(1, 2))
+
+
+def _uniform(size: int, sigma: float) -> list[float]:
+    del sigma
+    return [1.0 / size] * size
+
+
+def _gaussian(size: int, sigma: float) -> list[float]:
+    radius = size // 2
+    taps = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(-radius, radius + 1)]
+    return [tap / sum(taps) for tap in taps]
+
+
+WINDOWS: dict[str, Callable[[int, float], Sequence[float]]] = {
+    "uniform": _uniform,
+    "gaussian": _gaussian,
+}
+
+
+class _Moments(NamedTuple):
+    """Means, variances and covariance of two images around each pixel: (batch, y, x) each."""
+
+    mean_x: Array
+    mean_y: Array
+    var_x: Array
+    var_y: Array
+    covariance: Array
+
+
+def _window_moments(inner: _Moments, taps: Sequence[float], *, axis: int) -> _Moments:
+    """Moments of windows that are made of smaller windows side by side along an axis.
+
+    By the law of total variance: the mean of the inner variances plus the variance of the inner
+    means, each taken around its own mean. The textbook E[x^2] - E[x]^2 loses in float32 the digits
+    that a comparison to 1e-6 needs.
+    """
+
+    outputs = inner.mean_x.shape[axis] - len(taps) + 1
+
+    def weighted(values: Callable[[Callable[[Array], Array]], Array]) -> Array:
+        """The weighted sum over the inner windows; `values` says of what, given how to get one."""
+        total: Array = jnp.zeros((), jnp.float32)
+        for k, tap in enumerate(taps):
+            at = partial(lax.slice_in_dim, start_index=k, limit_index=k + outputs, axis=axis)
+            total += tap * values(at)
+        fixed: Array = lax.optimization_barrier(total)  # else XLA computes it for every tap again
+        return fixed
+
+    x, y = weighted(lambda at: at(inner.mean_x)), weighted(lambda at: at(inner.mean_y))
+    return _Moments(
+        x,
+        y,
+        weighted(lambda at: at(inner.var_x) + (at(inner.mean_x) - x) ** 2),
+        weighted(lambda at: at(inner.var_y) + (at(inner.mean_y) - y) ** 2),
+        weighted(lambda at: at(inner.covariance) + (at(inner.mean_x) - x) * (at(inner.mean_y) - y)),
+    )
+
+
+def _mean_squared_error(prediction: ImageBatch, target: ImageBatch) -> Scores:
+    return jnp.mean((_grey(prediction) - _grey(target)) ** 2, axis=(1, 2))
+
+
+def _grey(images: ImageBatch) -> Float[Array, "batch y x"]:
+    images = jnp.asarray(images, jnp.float32)
+    return images[..., 0] if images.ndim == 4 else images
