@@ -1,0 +1,140 @@
+"""The parts of an experiment: from the parsed configuration to networks, objective and data."""
+
+import dataclasses
+from pathlib import Path
+
+from cpca_jax import losses, optim, penalties, pretrained, transfer
+from cpca_jax.config import Experiment, require_name
+from cpca_jax.data.patches import PatchSampler, PatchSpec
+from cpca_jax.data.store import PairedSeries, Store, open_store
+from cpca_jax.errors import ConfigError, StoreError
+from cpca_jax.models import build_critic, build_generator
+from cpca_jax.perceptual import FeatureSpec
+from cpca_jax.pretrained import FeatureNetwork
+from cpca_jax.protocols import Protocol, get_protocol
+from cpca_jax.state import Networks
+from cpca_jax.steps import Objective
+from cpca_jax.units import Window
+
+OPTIMIZER_CHOICES = CRITIC_CHOICES = ("carry", "fresh")
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Everything a training is made of, checked; nothing has been computed yet."""
+
+    experiment: Experiment
+    networks: Networks
+    objective: Objective
+    features: FeatureNetwork
+    protocol: Protocol
+    window: Window
+    store: Store
+    sampler: PatchSampler
+    validation: tuple[PairedSeries, ...]
+
+
+def assemble(experiment: Experiment) -> Parts:
+    """Build the parts; every name, file and store that the configuration mentions is checked.
+
+    Raises:
+        InputError: whatever is wrong, before any computation.
+    """
+    _check_names(experiment)
+    protocol = get_protocol(experiment.evaluation.protocol)
+    networks = build_networks(experiment)
+    store = open_store(_store_path(experiment))
+    sampler, validation = _data(experiment, store)
+    features = load_features(experiment)
+    return Parts(
+        experiment=experiment,
+        networks=networks,
+        objective=build_objective(experiment, features.spec),
+        features=features,
+        protocol=protocol,
+        window=Window(*experiment.data.window_hu),
+        store=store,
+        sampler=sampler,
+        validation=validation,
+    )
+
+
+def build_networks(experiment: Experiment) -> Networks:
+    """Generator and, where the objective has an adversarial term, the critic."""
+    model = experiment.model
+    generator = build_generator(model.name, slices=model.slices, **model.fields)
+    smallest = getattr(generator, "receptive_field", 1)
+    if experiment.data.patch < smallest:
+        raise ConfigError(
+            f"config.data.patch: {experiment.data.patch}; {model.name} needs {smallest} or more"
+        )
+    critic = None
+    if experiment.loss.adversarial:
+        critic = build_critic(experiment.critic.name, **experiment.critic.fields)
+    return Networks(generator, critic, slices=model.slices, patch=experiment.data.patch)
+
+
+def build_objective(experiment: Experiment, features: FeatureSpec) -> Objective:
+    """Weights, penalty, rates and window of the training step."""
+    return Objective(
+        loss=experiment.loss,
+        optim=experiment.optim,
+        perceptual=experiment.perceptual,
+        features=features,
+        window=Window(*experiment.data.window_hu),
+        steps_per_epoch=experiment.train.steps_per_epoch,
+    )
+
+
+def load_features(experiment: Experiment) -> FeatureNetwork:
+    """The feature network of the perceptual term and metric."""
+    chosen = experiment.perceptual
+    return pretrained.load_feature_network(
+        chosen.network, tap=chosen.tap, weights=chosen.weights, seed=experiment.train.seed
+    )
+
+
+def _check_names(e: Experiment) -> None:
+    require_name("loss.penalty", e.loss.penalty, penalties.PENALTIES)
+    require_name("optim.decay", e.optim.decay, optim.SCHEDULES)
+    rules = {**transfer.INFLATIONS, transfer.FRESH: None}
+    require_name("transfer.rule", e.transfer.rule, rules)
+    require_name("transfer.critic", e.transfer.critic, dict.fromkeys(CRITIC_CHOICES))
+    require_name("transfer.optimizer", e.transfer.optimizer, dict.fromkeys(OPTIMIZER_CHOICES))
+    assert set(losses.PIXEL_LOSSES) <= {"mse", "l1"}
+
+
+def _store_path(experiment: Experiment) -> Path:
+    if not experiment.data.store:
+        raise ConfigError(
+            "config.data.store: empty; give --config.data.store=STORE, made by prepare.py "
+            "(without data: python prepare.py --phantom 4 --output STORE)"
+        )
+    return Path(experiment.data.store)
+
+
+def _data(experiment: Experiment, store: Store) -> tuple[PatchSampler, tuple[PairedSeries, ...]]:
+    data = experiment.data
+    spec = PatchSpec(data.patch, experiment.model.slices, data.air_hu, data.air_fraction)
+    train = with_kernels(store.split(data.train_split), data.kernels)
+    validation: tuple[PairedSeries, ...] = ()
+    if data.validation_split:
+        validation = with_kernels(store.split(data.validation_split), data.kernels)
+    return PatchSampler(train, spec), validation
+
+
+def with_kernels(
+    series: tuple[PairedSeries, ...], kernels: tuple[str, ...]
+) -> tuple[PairedSeries, ...]:
+    """The series reconstructed with one of the kernels; all where none is named.
+
+    Raises:
+        StoreError: none is left; the message names the kernels there are.
+    """
+    kept = tuple(s for s in series if not kernels or s.kernel in kernels)
+    if not kept:
+        there = ", ".join(sorted({s.kernel for s in series}))
+        raise StoreError(
+            f"config.data.kernels: no series with {', '.join(kernels)}; there are {there}"
+        )
+    return kept

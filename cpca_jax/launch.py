@@ -1,0 +1,74 @@
+"""How a script starts: flags, exit codes, devices."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from absl import flags
+
+from cpca_jax import logs
+from cpca_jax.errors import InputError
+
+_DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks of bad input and bad configuration.")
+
+DONE, BUG, BAD_INPUT = 0, 1, 2
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parse the flags, call `main`, exit: 0 done, 1 a bug, 2 bad input or bad configuration.
+
+    Bad input is one line on standard error; `--debug` adds the traceback.
+    """
+    _quiet_libraries()
+    try:
+        _parse_flags()
+        main()
+    except KeyboardInterrupt:
+        logs.complain("interrupted; run the same command again to go on")
+        sys.exit(130)
+    except InputError as error:
+        if _DEBUG.present and _DEBUG.value:
+            traceback.print_exc()
+        logs.complain(f"error: {' '.join(str(error).split())}")
+        sys.exit(BAD_INPUT)
+    sys.exit(DONE)
+
+
+def _parse_flags() -> None:
+    """Flags and configuration overrides; whatever is wrong with them is the user's to mend."""
+    if any(arg in {"--help", "-h", "-help"} for arg in sys.argv[1:]):
+        logs.say(f"{sys.modules['__main__'].__doc__}\n{flags.FLAGS.main_module_help()}")
+        sys.exit(DONE)
+    try:
+        rest = flags.FLAGS(sys.argv)
+    # A configuration file is Python and an override is evaluated: both may raise anything.
+    except Exception as error:
+        raise InputError(f"{type(error).__name__}: {error}") from error
+    if rest[1:]:
+        raise InputError(f"'{rest[1]}' is not a flag; see --help")
+    missing = [f.name for f in _required() if f.value is None]
+    if missing:
+        raise InputError(f"--{missing[0]} is missing; see --help")
+
+
+_REQUIRED: list[str] = []
+
+
+def require(*names: str) -> None:
+    """Flags without which a script cannot work."""
+    _REQUIRED.extend(names)
+
+
+def _required() -> list[flags.Flag[Any]]:
+    return [flags.FLAGS[name] for name in _REQUIRED]
+
+
+def _quiet_libraries() -> None:
+    """Libraries may log only what a user can act on."""
+    import logging
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    for name in ("absl", "orbax", "jax._src.xla_bridge"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,152 @@
+"""What a run tells: lines and progress bars on the console, JSON lines and event files on disk."""
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO, TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+T = TypeVar("T")
+_console = Console(highlight=False, soft_wrap=True)
+# Where there is no terminal a bar becomes a line this often.
+_LINE_EVERY_SECONDS = 15.0
+
+
+def say(message: str) -> None:
+    """One line to the user."""
+    _console.print(message, markup=False)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
+
+
+class ProgressBar:
+    """Progress with rate and time left: a bar on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, description: str, total: int, done: int = 0) -> None:
+        self._description, self._total, self._done = description, total, done
+        self._first, self._start = done, time.monotonic()
+        self._last_line = self._start
+        self._bar: Progress | None = None
+        if _console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+            self._bar = Progress(
+                *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=_console
+            )
+            self._task = self._bar.add_task(description, total=total, completed=done)
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def advance(self, note: str = "") -> None:
+        """One more is done; `note` stands behind the description."""
+        self._done += 1
+        if self._bar:
+            self._bar.update(self._task, advance=1, description=f"{self._description} {note}")
+            return
+        now = time.monotonic()
+        if now - self._last_line >= _LINE_EVERY_SECONDS or self._done == self._total:
+            self._last_line = now
+            each = (now - self._start) / max(self._done - self._first, 1)
+            left = each * (self._total - self._done)
+            say(
+                f"  {self._description}: {self._done}/{self._total} {note} "
+                f"({each:.2f} s each, {left:.0f} s left)"
+            )
+
+
+def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
+    """Pass items through, showing progress."""
+    with ProgressBar(description, total) as bar:
+        for item in items:
+            yield item
+            bar.advance()
+
+
+class RunLog:
+    """Scalars of a run: `NAME.jsonl` and, beside it, TensorBoard event files.
+
+    On resuming, lines of steps that will be done again are dropped first.
+    """
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        from tensorboardX import SummaryWriter
+
+        self._folder, self._first_step = folder, first_step
+        self._files: dict[str, TextIO] = {}
+        purge = first_step + 1 if first_step else None
+        self._events = SummaryWriter(str(folder / "events"), purge_step=purge)
+
+    def write(self, name: str, step: int, scalars: Mapping[str, float]) -> None:
+        """Append one line to `name`.jsonl and one point per scalar to the event file."""
+        line: dict[str, float | int | None] = {"step": step}
+        line |= {k: v if math.isfinite(v) else None for k, v in scalars.items()}
+        file = self._files.get(name) or self._open(name)
+        file.write(json.dumps(line) + "\n")
+        file.flush()
+        for key, value in scalars.items():
+            self._events.add_scalar(f"{name}/{key}", value, step)
+
+    def close(self) -> None:
+        """Flush and close every file."""
+        self._events.close()
+        for file in self._files.values():
+            file.close()
+
+    def _open(self, name: str) -> TextIO:
+        path = self._folder / f"{name}.jsonl"
+        kept = [row for row in read_jsonl(path) if row["step"] <= self._first_step]
+        partial = path.with_suffix(".jsonl.partial")
+        partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        os.replace(partial, path)
+        self._files[name] = path.open("a")
+        return self._files[name]
+
+
+def read_jsonl(path: Path) -> list[dict[str, float]]:
+    """Lines of a JSON-lines file; a torn last line, left by a kill, is dropped."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def complain(message: str) -> None:
+    """One line to standard error."""
+    print(message, file=sys.stderr)

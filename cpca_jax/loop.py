@@ -1,0 +1,259 @@
+"""Training: the loop, and where it starts from."""
+
+import dataclasses
+import fcntl
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import jax
+
+from cpca_jax import checkpoints, config, logs
+from cpca_jax.config import Experiment
+from cpca_jax.data.patches import prefetch, stack_draws
+from cpca_jax.errors import CheckpointError, ConfigError, InputError
+from cpca_jax.evaluation import QUARTER_DOSE, TrainedModel, evaluate_series, mean_scores, middle
+from cpca_jax.experiment import Parts, assemble
+from cpca_jax.optim import adam
+from cpca_jax.start import starting_state
+from cpca_jax.state import STEP_KEY, TrainState, state_shapes
+from cpca_jax.steps import Batches, draws_per_step, make_train_step
+
+# What may differ when a run is resumed: nothing that a result depends on. The data and the
+# feature network are held to by their digests, wherever their files lie now.
+RESUME_MAY_CHANGE = (
+    "data.store",
+    "perceptual.weights",
+    "train.epochs",
+    "train.steps",
+    "train.log_every",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.keep_every",
+    "train.validation_slices",
+    "evaluation.batch",
+)
+
+
+def train(experiment: Experiment, workdir: Path) -> TrainState:
+    """Train an experiment in a folder; run again it goes on where it stopped.
+
+    Leaves checkpoints, `train.jsonl`, `validation.jsonl`, TensorBoard event files and the
+    configuration in the folder.
+
+    Raises:
+        InputError: bad configuration or data, another run in the folder, or a folder whose run
+            had another configuration.
+        FloatingPointError: the training diverged; the last sound checkpoint is left.
+    """
+    parts = assemble(experiment)
+    workdir.mkdir(parents=True, exist_ok=True)
+    with _only_run(workdir), _stop_signal() as stop:
+        state = _resume(parts, workdir)
+        if state is None:
+            state = starting_state(parts, say=logs.say)
+            (workdir / "config.json").write_text(config.to_json(experiment))
+        return _Training(parts, workdir, stop).run(state)
+
+
+@dataclasses.dataclass
+class _Stop:
+    """Set by SIGTERM or the first Ctrl-C: save and end."""
+
+    asked: bool = False
+
+
+class _Training:
+    """The loop's order: step, log, validate, save."""
+
+    def __init__(self, parts: Parts, workdir: Path, stop: _Stop) -> None:
+        self.parts, self.workdir, self.stop = parts, workdir, stop
+        unroll = jax.default_backend() == "cpu"
+        step = make_train_step(parts.networks, parts.objective, unroll=unroll)
+        self.step = jax.jit(step, donate_argnums=0)
+        self.config = parts.experiment.train
+        self.draws = draws_per_step(parts.networks, parts.experiment.loss)
+        self.baseline: dict[str, float] = {}
+
+    def run(self, state: TrainState) -> TrainState:
+        """From `state` to the last step."""
+        first, last = int(state.step), self.config.total_steps
+        log = logs.RunLog(self.workdir, first)
+        self._announce(first, last)
+        if first == 0:
+            self._validate(state, log)
+        state = jax.device_put(state)
+        params = jax.device_put(self.parts.features.params)
+        key = jax.random.fold_in(jax.random.key(self.config.seed), STEP_KEY)
+        clock = time.monotonic()
+        done = first
+        with logs.ProgressBar("training", last, first) as bar:
+            for batches in prefetch(self._batches, first, last):
+                state, scalars = self.step(state, batches, params, key)
+                done += 1
+                if done % self.config.log_every == 0 or done == last:
+                    seconds = (time.monotonic() - clock) / self.config.log_every
+                    self._log(log, done, {k: float(v) for k, v in scalars.items()}, seconds)
+                    clock = time.monotonic()
+                jax.block_until_ready(scalars)
+                bar.advance()
+                if self._after_step(state, done, log):
+                    break
+        log.close()
+        return state
+
+    def _after_step(self, state: TrainState, done: int, log: logs.RunLog) -> bool:
+        """Validate and save where it is time; whether to stop."""
+        last = done == self.config.total_steps
+        if done % self.config.steps_per_epoch == 0 or last:
+            self._validate(state, log)
+        every = self.config.checkpoint_every or self.config.steps_per_epoch
+        if done % every == 0 or last or self.stop.asked:
+            self._save(state)
+        if self.stop.asked and not last:
+            logs.say(f"stopped at step {done} as asked; run the same command again to go on")
+        return self.stop.asked
+
+    def _batches(self, step: int) -> Batches:
+        """The fresh batches of one step, still in HU."""
+        seed, batch = self.config.seed, self.parts.experiment.data.batch
+        patches = self.parts.sampler.draw(seed, step, self.draws * batch)
+        return Batches(*stack_draws(patches, self.draws))
+
+    def _log(self, log: logs.RunLog, step: int, scalars: dict[str, float], seconds: float) -> None:
+        bad = [name for name, value in scalars.items() if not math.isfinite(value)]
+        if bad:
+            saved = max(checkpoints.steps(self.workdir), default=0)
+            raise FloatingPointError(
+                f"step {step}: {', '.join(bad)} not finite; the last checkpoint is of step "
+                f"{saved}. A lower learning rate may help."
+            )
+        log.write("train", step, scalars | {"seconds_per_step": seconds})
+        if scalars["output_sd"] < 1e-6:
+            logs.say(
+                f"warning: at step {step} the network's answer is constant (a dead last ReLU?)"
+            )
+
+    def _validate(self, state: TrainState, log: logs.RunLog) -> None:
+        """Score the present generator on slices it is not trained on."""
+        if not self.parts.validation:
+            return
+        step = int(state.step)
+        scores = validation_scores(self.parts, state)
+        epoch = step / self.config.steps_per_epoch
+        line = {"epoch": epoch} | scores
+        log.write("validation", step, line)
+        both = (
+            f"{m} {scores[m]:.{digits}f} (quarter dose {scores['quarter_' + m]:.{digits}f})"
+            for m, digits in (("psnr", 2), ("ssim", 4), ("perceptual", 4))
+        )
+        logs.say(f"  epoch {epoch:g}: validation {', '.join(both)}")
+
+    def _save(self, state: TrainState) -> None:
+        checkpoints.save(
+            self.workdir,
+            state,
+            config.to_json(self.parts.experiment),
+            about=_about(self.parts),
+            keep=self.config.keep_checkpoints,
+            keep_every=self.config.keep_every,
+        )
+
+    def _announce(self, first: int, last: int) -> None:
+        e, features = self.parts.experiment, self.parts.features
+        where = f"{jax.device_count()} {jax.devices()[0].device_kind}"
+        logs.say(
+            f"{e.model.name}-{e.model.slices}: steps {first} to {last}, batch {e.data.batch} of "
+            f"{e.data.patch}x{e.data.patch}, on {where}; feature network {features.label}"
+        )
+
+
+def validation_scores(parts: Parts, state: TrainState) -> dict[str, float]:
+    """Mean scores of the generator and of quarter dose on the validation slices."""
+    e = parts.experiment
+    model = TrainedModel("model", parts.networks, state.generator.params, parts.window)
+    each = -(-e.train.validation_slices // len(parts.validation))
+    rows = [
+        row
+        for series in parts.validation
+        for rows, _ in evaluate_series(
+            [model],
+            series,
+            parts.protocol,
+            parts.features,
+            batch=e.evaluation.batch,
+            chosen=middle(series, each),
+        )
+        for row in rows
+    ]
+    means = mean_scores(rows)
+    return means["model"] | {f"quarter_{k}": v for k, v in means[QUARTER_DOSE].items()}
+
+
+def _about(parts: Parts) -> dict[str, str]:
+    return {"feature_network": parts.features.label, "data": parts.store.fingerprint}
+
+
+def _resume(parts: Parts, workdir: Path) -> TrainState | None:
+    """The state of the newest sound checkpoint in the folder, or None if there is none.
+
+    Raises:
+        ConfigError: the folder's run had another configuration, data or feature network.
+    """
+    step = checkpoints.sound_step(workdir, say=logs.say)
+    if step is None:
+        if checkpoints.steps(workdir):
+            raise CheckpointError(f"{workdir.name}: none of its checkpoints is sound; move it away")
+        return None
+    theirs = config.parse(checkpoints.read_config(workdir, step=step))
+    changed = [
+        line
+        for line in config.differences(parts.experiment, theirs)
+        if line.split(":")[0] not in RESUME_MAY_CHANGE
+    ]
+    about = checkpoints.read_about(workdir, step)
+    changed += [
+        f"{what}: {value} here, {about[what]} there"
+        for what, value in _about(parts).items()
+        if about[what] != value
+    ]
+    if changed:
+        raise ConfigError(
+            f"{workdir.name} holds a run that differs: {'; '.join(changed)}. Use another --workdir"
+        )
+    logs.say(f"resuming {workdir.name} at step {step}")
+    template = state_shapes(parts.networks, adam(parts.experiment.optim))
+    return checkpoints.restore_state(workdir, template, step=step)
+
+
+@contextmanager
+def _only_run(workdir: Path) -> Iterator[None]:
+    """Hold the folder; the lock goes with the process, however it ends."""
+    with (workdir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"{workdir.name}: another training is running in it") from error
+        yield
+
+
+@contextmanager
+def _stop_signal() -> Iterator[_Stop]:
+    """SIGTERM or Ctrl-C asks for a stop after the step; a second one ends at once."""
+    stop = _Stop()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.asked = True
+        signal.signal(number, previous[number])
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    previous = {int(number): signal.signal(number, ask) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
