@@ -1,0 +1,114 @@
+"""Whether the pixels of a pair are two dose levels: the low dose must be the noisier one."""
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+
+from cpca_jax.errors import DicomError
+from cpca_jax.types import VolumeHU
+
+# Noise of the full and of the quarter dose, HU.
+Noise = tuple[float, float]
+
+# Soft tissue: what lies between is neither air nor bone, and is not clipped at -1024 HU.
+_TISSUE_HU = (-200, 300)
+_FEWEST_PIXELS = 100
+_SLICES_COMPARED = 8
+# A quarter of the dose doubles the noise (measured on AAPM-Mayo: 2.0 to 2.2); anything near
+# 1 is not another dose.
+_LEAST_NOISE_RATIO = 1.1
+
+
+def dose_fraction(patient: str) -> float:
+    """Which share of the full dose the low-dose images of a collection stand for.
+
+    A tenth for the chests (C121) of LDCT-and-Projection-data, else a quarter; no attribute
+    of the files says so (collection page, doi 10.7937/9NPB-2637).
+    """
+    return 0.1 if patient.startswith("C") else 0.25
+
+
+def check_doses(label: str, full: VolumeHU, quarter: VolumeHU) -> Noise:
+    """Refuse pairs whose pixels cannot be two dose levels.
+
+    Args:
+        label: the pair's, for messages.
+        full: full dose in HU (z y x).
+        quarter: low dose of the same slices.
+
+    Returns:
+        Median high-frequency noise in soft tissue of the full and of the quarter dose, HU.
+
+    Raises:
+        DicomError: equal slices, no soft tissue, or a quarter dose that is not noisier.
+    """
+    same = [z for z in range(len(full)) if np.array_equal(full[z], quarter[z])]
+    if same:
+        raise DicomError(
+            f"{label}: {len(same)} of {len(full)} slices have the same pixels in both dose "
+            "levels, must be two reconstructions"
+        )
+    noise = measure_noise(full, quarter)
+    if noise is None:
+        raise DicomError(f"{label}: no slice shows soft tissue to compare the noise in")
+    full_hu, quarter_hu = noise
+    if quarter_hu < _LEAST_NOISE_RATIO * full_hu or quarter_hu == 0:
+        swapped = "; are the dose levels swapped?" if full_hu > quarter_hu else ""
+        raise DicomError(
+            f"{label}: noise is {full_hu:.1f} HU in the full and {quarter_hu:.1f} HU in the "
+            f"quarter dose, the quarter dose must be noisier{swapped}"
+        )
+    return noise
+
+
+def measure_noise(full: VolumeHU, quarter: VolumeHU) -> Noise | None:
+    """Compare the noise of two dose levels in the soft tissue of a few slices.
+
+    Args:
+        full: full dose in HU (z y x).
+        quarter: low dose of the same slices.
+
+    Returns:
+        Median high-frequency noise of the full and of the quarter dose in HU, or None where
+        no slice shows soft tissue.
+    """
+    places = np.unique(np.linspace(0, len(full) - 1, _SLICES_COMPARED).astype(int))
+    measured = [noise for noise in (_noise_of_slice(full[z], quarter[z]) for z in places) if noise]
+    if not measured:
+        return None
+    full_hu, quarter_hu = np.median(measured, axis=0)
+    return float(full_hu), float(quarter_hu)
+
+
+def noise_sd_hu(image: Shaped[np.ndarray, "y x"], where: Bool[np.ndarray, "y x"]) -> float:
+    """Standard deviation of the noise at the highest frequencies, robust against anatomy.
+
+    The second difference along y of the second difference along x leaves nothing of planes
+    and edges along the axes (Immerkaer, CVIU 64, 1996, whose mean of absolute values is
+    replaced by the median absolute deviation). Equal to the standard deviation for white
+    noise; below it for CT, whose noise is weak at the highest frequencies.
+
+    Args:
+        image: in HU.
+        where: the pixels to look at; the outermost are left out.
+
+    Returns:
+        HU.
+    """
+    values = image.astype(np.float32)
+    values = values[2:] - 2 * values[1:-1] + values[:-2]
+    values = values[:, 2:] - 2 * values[:, 1:-1] + values[:, :-2]
+    inside = values[where[1:-1, 1:-1]]
+    # 36 is the sum of the squared coefficients; 1.4826 takes the deviation to sigma.
+    return float(1.4826 * np.median(np.abs(inside - np.median(inside))) / 6.0)
+
+
+def _noise_of_slice(
+    full: Shaped[np.ndarray, "y x"], quarter: Shaped[np.ndarray, "y x"]
+) -> Noise | None:
+    """Noise of both dose levels in the same tissue, None where there is hardly any."""
+    # The mean of the two treats them alike, so that swapping them swaps the answer.
+    mean = (full.astype(np.float32) + quarter) / 2
+    tissue = (mean > _TISSUE_HU[0]) & (mean < _TISSUE_HU[1])
+    if np.count_nonzero(tissue[1:-1, 1:-1]) < _FEWEST_PIXELS:
+        return None
+    return noise_sd_hu(full, tissue), noise_sd_hu(quarter, tissue)

@@ -1,0 +1,72 @@
+"""What the names of folders say: the dose level and the patient.
+
+The public paired collections keep both there and only there: the 2016 AAPM-Mayo challenge
+calls every patient "Anonymous" and gives its quarter-dose files the dose tags of the full
+dose; the TCIA collection LDCT-and-Projection-data names its series "Full Dose Images" and
+"Low Dose Images", in changing case.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+FULL = "full"
+QUARTER = "quarter"
+
+# Matched against a name in lower case whose separators have become single blanks. A bare
+# "full" or "low" is not enough, or "full body" would be a dose level.
+_LEVELS = {
+    FULL: re.compile(r"\b(full|normal|routine) ?dose\b|\b(full|fd)( \d+ ?mm\b|$)"),
+    QUARTER: re.compile(r"\b(quarter|low) ?dose\b|\b(quarter|qd|ld)( \d+ ?mm\b|$)"),
+}
+_FULL_WORD = re.compile(r"\b(full|normal|routine)")
+_QUARTER_WORD = re.compile(r"\b(quarter|low)")
+
+# Identifiers of the public collections: L(iver), C(hest), N(eck and head) and a number.
+_PUBLIC_PATIENT = re.compile(r"[LCN]\d{3}")
+# What anonymisers write where the patient's identifier was.
+_PLACEHOLDERS = {"", "anon", "anonymous", "anonymized", "anonymised", "none", "unknown"}
+
+
+def _level_of_name(name: str) -> str | None:
+    words = re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
+    if _FULL_WORD.search(words) and _QUARTER_WORD.search(words):
+        return None  # "full and low dose": holds both
+    return next((level for level, rule in _LEVELS.items() if rule.search(words)), None)
+
+
+def dose_level(folders: Sequence[str]) -> str | None:
+    """The dose level that the innermost telling folder names.
+
+    Args:
+        folders: folder names, outermost first.
+
+    Returns:
+        `FULL`, `QUARTER`, or None where no folder tells.
+    """
+    levels = (_level_of_name(name) for name in reversed(folders))
+    return next((level for level in levels if level), None)
+
+
+def patient_key(patient_id: str, folders: Sequence[str]) -> str:
+    """A name for the patient that may stand in stores, logs and file names.
+
+    Identifiers of the public collections (L096, C121, N005) are kept, from the file or else
+    from the innermost folder that has such a name. All other identifiers are replaced by a
+    digest; where there is none, by that of the innermost folder that names no dose level, so
+    that the two dose levels of a patient stay together.
+
+    Args:
+        patient_id: the file's PatientID; may be blank or a placeholder.
+        folders: names of the folders that the file lies in, outermost first.
+
+    Returns:
+        The public identifier, or "case-" and eight hexadecimal digits.
+    """
+    patient_id = patient_id.strip()
+    for candidate in (patient_id, *reversed(folders)):
+        if _PUBLIC_PATIENT.fullmatch(candidate):
+            return candidate
+    if patient_id.lower() in _PLACEHOLDERS:
+        patient_id = next((name for name in reversed(folders) if not _level_of_name(name)), "")
+    return "case-" + hashlib.sha256(patient_id.encode()).hexdigest()[:8]

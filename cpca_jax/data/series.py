@@ -1,0 +1,247 @@
+"""Slices become series: found in a folder, grouped, sorted by geometry.
+
+File names and InstanceNumber are never used for order: they contradict the geometry often
+enough, and ImagePositionPatient is what a third dimension means. The series is also where
+SliceLocation is left alone: in the AAPM-Mayo challenge it has the opposite sign.
+"""
+
+import dataclasses
+import itertools
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpca_jax.data import dicom, folders
+from cpca_jax.data.header import Header
+from cpca_jax.errors import DicomError
+from cpca_jax.types import VolumeHU
+
+# Passes items through and shows progress: (items, description, how many).
+Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
+
+# Positions that differ by less are the same place: files round positions to 1e-3 mm or
+# better, and no scanner reconstructs slices less than 0.1 mm apart.
+SAME_PLACE_MM = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """Slices of one reconstruction, ascending along their normal, no place twice.
+
+    Attributes:
+        headers: one per slice; equal in everything but place, identifiers and rescale.
+        duplicates: how many identical copies of slices were left out.
+    """
+
+    headers: tuple[Header, ...]
+    duplicates: int = 0
+
+    @property
+    def first(self) -> Header:
+        """Speaks for all where they agree."""
+        return self.headers[0]
+
+    @property
+    def dose_level(self) -> str | None:
+        """`folders.FULL`, `folders.QUARTER`, or None where no folder name tells."""
+        return folders.dose_level(self.first.folders)
+
+    @property
+    def positions_mm(self) -> tuple[float, ...]:
+        """Places along the normal, ascending."""
+        return tuple(header.position_mm for header in self.headers)
+
+    @property
+    def steps_mm(self) -> tuple[float, ...]:
+        """Distances of consecutive slices; one less than there are slices."""
+        return tuple(float(step) for step in np.diff(self.positions_mm))
+
+    @property
+    def label(self) -> str:
+        """For messages: patient key, kernel, thickness."""
+        first = self.first
+        return f"{first.patient_key} {first.kernel} {first.thickness_mm:g} mm"
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a folder holds.
+
+    Attributes:
+        series: usable series.
+        refused: one message per file or series that cannot be used.
+        localizers: how many scout views were left out.
+        foreign: how many files are not DICOM at all.
+    """
+
+    series: tuple[Series, ...]
+    refused: tuple[str, ...]
+    localizers: int
+    foreign: int
+
+
+def _no_track(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
+    return items
+
+
+def find_series(root: Path, *, track: Track = _no_track) -> Found:
+    """Read the headers of all files below a folder and sort them into series.
+
+    Args:
+        root: a folder, searched with its subfolders and links to folders.
+        track: shows progress over the files.
+
+    Returns:
+        Series in the order of patient, kernel, thickness and folder, and what was left out.
+
+    Raises:
+        DicomError: `root` is not a folder, or holds no usable CT slice.
+    """
+    root = Path(os.path.abspath(root))
+    if not root.is_dir():
+        raise DicomError(f"{root.name}: is not a folder, must be one with DICOM files")
+    headers: list[Header] = []
+    refused: list[str] = []
+    foreign = 0
+    paths = _files(root)
+    for path in track(paths, "reading headers", len(paths)):
+        if not dicom.is_dicom(path):
+            foreign += 1
+            continue
+        try:
+            headers.append(dicom.read_header(path, root=root))
+        except DicomError as error:
+            refused.append(str(error))
+    slices = [header for header in headers if not header.localizer]
+    series, refused_series = group(slices)
+    if not series:
+        reasons = (refused + refused_series)[:1]
+        reason = f"; first refused: {reasons[0]}" if reasons else ""
+        raise DicomError(
+            f"{root.name}: no usable CT series among {len(paths)} files "
+            f"({foreign} not DICOM, {len(headers) - len(slices)} localizers, "
+            f"{len(refused)} refused), must hold at least one{reason}"
+        )
+    localizers = len(headers) - len(slices)
+    return Found(series, tuple(refused + refused_series), localizers, foreign)
+
+
+def group(headers: Sequence[Header]) -> tuple[tuple[Series, ...], list[str]]:
+    """Sort slices into series: same UID, folder, patient, geometry, kernel and thickness.
+
+    Args:
+        headers: slices in any order.
+
+    Returns:
+        The series, and a message for each that cannot be used.
+    """
+    groups: dict[tuple[Any, ...], list[Header]] = defaultdict(list)
+    for header in headers:
+        groups[_series_of(header)].append(header)
+    usable: list[Series] = []
+    refused: list[str] = []
+    for key in sorted(groups):
+        try:
+            usable.append(_series(groups[key]))
+        except DicomError as error:
+            refused.append(str(error))
+    return tuple(usable), refused
+
+
+def read_volume(series: Series) -> VolumeHU:
+    """Read the pixels of a series.
+
+    Args:
+        series: the series; its files are read one after another.
+
+    Returns:
+        int16 (z y x) in HU, z ascending along the normal.
+
+    Raises:
+        DicomError: a slice cannot be read, or is no longer what its header said.
+    """
+    volume = np.empty((len(series.headers), *series.first.shape), np.int16)
+    for z, header in enumerate(series.headers):
+        volume[z] = _pixels(header)
+    return volume
+
+
+def neighbour_runs(
+    positions_mm: Sequence[float], *, tolerance: float = 0.01, longest_mm: float = math.inf
+) -> list[tuple[int, int]]:
+    """Stretches of evenly spaced slices.
+
+    The regular step is the smallest one: a gap is a missing slice, not a thicker one.
+
+    Args:
+        positions_mm: places of the slices, ascending.
+        tolerance: by which share of the regular step a step may differ from it.
+        longest_mm: slices further apart than this are never neighbours.
+
+    Returns:
+        (start, stop) of each stretch, in order; together they hold every slice once. A slice
+        without a neighbour is a stretch of its own.
+    """
+    steps = np.diff(np.asarray(positions_mm, float))
+    if not steps.size:
+        return [(0, len(positions_mm))] if positions_mm else []
+    regular = steps.min()
+    apart = (np.abs(steps - regular) > tolerance * regular) | (steps > longest_mm)
+    breaks = np.flatnonzero(apart) + 1
+    edges = [0, *(int(place) for place in breaks), len(positions_mm)]
+    return list(itertools.pairwise(edges))
+
+
+def _files(root: Path) -> list[Path]:
+    """All files below `root` in a fixed order, without hidden ones and DICOM's indices."""
+    paths: list[Path] = []
+    seen: set[str] = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        subfolders[:] = [] if real in seen else sorted(s for s in subfolders if s[0] != ".")
+        if real not in seen:
+            kept = (name for name in sorted(names) if name[0] != "." and name != "DICOMDIR")
+            paths.extend(Path(folder, name) for name in kept)
+        seen.add(real)
+    return paths
+
+
+def _series_of(header: Header) -> tuple[Any, ...]:
+    """What two slices of one series have in common, in the order to list series."""
+    # Rounded to the digits that a file may be expected to repeat from slice to slice.
+    spacing = tuple(round(spacing, 5) for spacing in header.spacing_mm)
+    orientation = tuple(round(cosine, 4) + 0.0 for cosine in header.orientation)
+    made = (header.patient_key, header.kernel, round(header.thickness_mm, 3))
+    place = (str(header.path.parent), header.series_key)
+    return (*made, *place, header.shape, spacing, orientation)
+
+
+def _series(headers: Sequence[Header]) -> Series:
+    kept: list[Header] = []
+    for header in sorted(headers, key=lambda header: (header.position_mm, str(header.path))):
+        if not kept or header.position_mm - kept[-1].position_mm > SAME_PLACE_MM:
+            kept.append(header)
+        elif not np.array_equal(_pixels(kept[-1]), _pixels(header)):
+            names = f"{kept[-1].path.name} and {header.path.name}"
+            raise DicomError(
+                f"{Series((header,)).label}: {names} have different pixels at the same "
+                f"position {header.position_mm:g} mm, must be one slice at each"
+            )
+    return Series(tuple(kept), len(headers) - len(kept))
+
+
+def _pixels(header: Header) -> np.ndarray:
+    image = dicom.read_slice(header.path)
+    same = (image.sop_key, image.shape, image.origin_mm) == (
+        header.sop_key,
+        header.shape,
+        header.origin_mm,
+    )
+    if not same:
+        raise DicomError(f"{header.path.name}: changed while being read; start again")
+    return image.pixels_hu

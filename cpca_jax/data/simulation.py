@@ -1,0 +1,89 @@
+"""Pairs whose low dose is simulated: from a full-dose scan, or from nothing but a seed."""
+
+import hashlib
+
+import numpy as np
+from jaxtyping import Shaped
+
+from cpca_jax import units
+from cpca_jax.data import phantom, physics
+from cpca_jax.data.manifest import SeriesInfo
+from cpca_jax.data.series import Series
+from cpca_jax.errors import DicomError, InputError
+from cpca_jax.types import VolumeHU
+
+# Distance and thickness of a phantom's slices: contiguous, because their noise is independent.
+_INTERVAL_MM = 3.0
+
+
+def lower_dose(full: VolumeHU, one: Series, *, dose: float, seed: int) -> VolumeHU:
+    """A scan as it would be at a fraction of its dose.
+
+    Args:
+        full: the scan, int16 HU (z y x).
+        one: the series that it was read from.
+        dose: share of the full dose.
+        seed: of the run; every series gets its own noise from it.
+
+    Returns:
+        int16 HU (z y x).
+
+    Raises:
+        DicomError: pixels or slices are not square.
+    """
+    y, x = one.first.spacing_mm
+    if abs(y - x) > 1e-4 * y:
+        raise DicomError(f"{one.label}: PixelSpacing is {y:g}, {x:g}, must be equal to simulate")
+    own_seed = seed_of(seed, f"{one.label} {one.first.series_key}")
+    try:
+        noisy = physics.lower_dose(full.astype(np.float32), spacing_mm=y, dose=dose, seed=own_seed)
+    except InputError as error:
+        raise DicomError(f"{one.label}: {error}") from error
+    return _stored(noisy)
+
+
+def phantom_pair(
+    name: str, *, split: str, slices: int, size: int, dose: float, seed: int
+) -> tuple[SeriesInfo, VolumeHU, VolumeHU]:
+    """A phantom scanned at two doses.
+
+    Args:
+        name: of the series and of the patient.
+        split: "train", "validation" or "test".
+        slices: how many, 3 mm apart.
+        size: rows and columns.
+        dose: share of the full dose.
+        seed: of the run; every name gets its own phantom from it.
+
+    Returns:
+        What is known about it, its quarter and its full dose: int16 HU (z y x).
+    """
+    own_seed = seed_of(seed, name)
+    made = phantom.make_phantom(own_seed, slices=slices, size=size, interval_mm=_INTERVAL_MM)
+    spacing_mm = made.spacing_mm
+    full = physics.full_dose(made.truth_hu, spacing_mm=spacing_mm, seed=own_seed)
+    quarter = physics.lower_dose(full, spacing_mm=spacing_mm, dose=dose, seed=own_seed)
+    fields = ("z", "y", "x", "radius_mm", "contrast_hu")
+    info = SeriesInfo(
+        name=name,
+        patient=name,
+        split=split,
+        kernel="simulated",
+        thickness_mm=_INTERVAL_MM,
+        spacing_mm=(spacing_mm, spacing_mm),
+        positions_mm=tuple(_INTERVAL_MM * z for z in range(slices)),
+        simulated=True,
+        dose=dose,
+        lesions=tuple({f: float(getattr(lesion, f)) for f in fields} for lesion in made.lesions),
+    )
+    return info, _stored(quarter), _stored(full)
+
+
+def seed_of(seed: int, name: str) -> int:
+    """A seed below 2**31 for each name, which does not hang on what other names there are."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:4], "big") >> 1
+
+
+def _stored(volume_hu: Shaped[np.ndarray, "z y x"]) -> VolumeHU:
+    clipped: VolumeHU = np.clip(np.rint(volume_hu), units.AIR_HU, units.HIGHEST_HU).astype(np.int16)
+    return clipped

@@ -1,0 +1,253 @@
+"""From DICOM folders and phantoms to stores."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import fake_dicom
+import numpy as np
+import pytest
+
+from cpca_jax import preparation
+from cpca_jax.data import store
+from cpca_jax.errors import ConfigError, DicomError, StoreError
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def collection(tmp_path):
+    """Three patients of a public collection and a private one, all pairs."""
+    root = tmp_path / "in"
+    for patient in ("L001", "L002", "C003"):
+        fake_dicom.write_pair(root / patient, PatientID="Anonymous")
+    fake_dicom.write_pair(root / "private")
+    return root
+
+
+def test_pairs_become_a_store(tmp_path, collection):
+    lines = []
+    made = preparation.prepare_dicom(
+        collection, tmp_path / "out", test=["L001"], validation=["L002"], say=lines.append
+    )
+    by_patient = {one.patient: one for one in made.series}
+    assert {patient: one.split for patient, one in by_patient.items()} == {
+        "L001": "test",
+        "L002": "validation",
+        "C003": "train",
+        next(patient for patient in by_patient if patient.startswith("case-")): "train",
+    }
+    one = by_patient["L001"]
+    assert (one.name, one.kernel, one.thickness_mm) == ("L001-B30f-3mm", "B30f", 3.0)
+    assert (one.simulated, one.dose) == (False, 0.25)
+    assert by_patient["C003"].dose == 0.1
+    assert one.positions_mm == (0.0, 2.0, 4.0, 6.0, 8.0)
+    expected = np.maximum(fake_dicom.body(5, noise_hu=10.0, seed=1), -1024)
+    np.testing.assert_array_equal(one.full, expected)
+    expected = np.maximum(fake_dicom.body(5, noise_hu=20.0, seed=2), -1024)
+    np.testing.assert_array_equal(one.quarter, expected)
+    assert any(line.startswith("L001 B30f 3 mm: 5 slices, noise ") for line in lines)
+    assert "test: L001" in lines
+    store.open_store(tmp_path / "out", verify=True)
+
+
+def test_nothing_of_a_patient_is_told_or_stored(tmp_path, collection):
+    (collection / "private" / "quarter_3mm" / "CT.0001.IMA").unlink()
+    fake_dicom.write_pair(collection / "secret2", PatientID="SECRET-4712")
+    lines = []
+    preparation.prepare_dicom(collection, tmp_path / "out", say=lines.append)
+    told = "\n".join(lines) + (tmp_path / "out" / "manifest.json").read_text()
+    told += "".join(path.name for path in (tmp_path / "out").iterdir())
+    assert "refused" in told
+    for secret in ("SECRET", "Secret", "Marker", "secret2", "private", str(tmp_path), "1.2.3.4"):
+        assert secret not in told
+    for path in (tmp_path / "out").iterdir():
+        assert b"SECRET" not in path.read_bytes()
+
+
+def test_what_cannot_be_used_is_said_and_the_rest_goes_on(tmp_path, collection):
+    swapped = collection / "L001"
+    (swapped / "full_3mm").rename(swapped / "x")
+    (swapped / "quarter_3mm").rename(swapped / "full_3mm")
+    (swapped / "x").rename(swapped / "quarter_3mm")
+    truncated = collection / "L002" / "full_3mm" / "CT.0003.IMA"
+    truncated.write_bytes(truncated.read_bytes()[:-1000])
+    (collection / "notes.txt").write_text("x" * 300)
+    lines = []
+    made = preparation.prepare_dicom(collection, tmp_path / "out", say=lines.append)
+    assert {one.patient[:4] for one in made.series} == {"C003", "case"}
+    assert any("L001 B30f 3 mm: noise is" in line and "swapped" in line for line in lines)
+    assert any(line.startswith("refused: CT.0003.IMA: PixelData has") for line in lines)
+    assert "left out: 1 not DICOM" in lines
+    # Splits are made of what is left: two patients are training and test.
+    assert sorted(one.split for one in made.series) == ["test", "train"]
+
+
+def test_nothing_usable_leaves_nothing_behind(tmp_path):
+    root = tmp_path / "in"
+    fake_dicom.write_series(root, fake_dicom.body(3, noise_hu=10))
+    with pytest.raises(DicomError, match=r"in: no usable pair of dose levels.*--simulate_dose"):
+        preparation.prepare_dicom(root, tmp_path / "out")
+    with pytest.raises(DicomError, match="absent: is not a folder"):
+        preparation.prepare_dicom(tmp_path / "absent", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_unknown_patients_are_refused_before_pixels_are_read(tmp_path, collection, monkeypatch):
+    monkeypatch.setattr(preparation.series, "read_volume", lambda series: pytest.fail("was read"))
+    with pytest.raises(ConfigError, match="--test: L999 is not a patient, must be among C003"):
+        preparation.prepare_dicom(collection, tmp_path / "out", test=["L999"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_in_the_input_is_refused(tmp_path, collection):
+    with pytest.raises(StoreError, match="lies in the input"):
+        preparation.prepare_dicom(collection, collection / "store")
+    assert not (collection / "store").exists()
+
+
+@pytest.fixture
+def full_dose(tmp_path):
+    root = tmp_path / "full"
+    volume = fake_dicom.body(3, noise_hu=4.0, size=64)
+    fake_dicom.write_series(root / "scan", volume, PixelSpacing=[4, 4])
+    return root
+
+
+def test_low_dose_is_simulated(tmp_path, full_dose):
+    fake_dicom.write_pair(full_dose / "L001", slices=2)
+    lines = []
+    made = preparation.prepare_dicom(
+        full_dose, tmp_path / "out", simulate_dose=0.5, say=lines.append
+    )
+    assert [one.simulated for one in made.series] == [True, True]
+    assert [one.dose for one in made.series] == [0.5, 0.5]
+    for one in made.series:
+        added = (one.quarter.astype(float) - one.full)[one.full > -500]
+        assert abs(added.mean()) < 3
+        assert added.std() > 1
+    assert sum("is low dose already" in line for line in lines) == 1
+
+
+def test_simulated_noise_follows_the_seed(tmp_path, full_dose):
+    quarters = [
+        preparation
+        .prepare_dicom(full_dose, tmp_path / name, simulate_dose=0.25, seed=seed)
+        .series[0]
+        .quarter
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    np.testing.assert_array_equal(quarters[0], quarters[1])
+    assert not np.array_equal(quarters[0], quarters[2])
+
+
+def test_simulation_needs_square_pixels(tmp_path, full_dose):
+    volume = fake_dicom.body(2, noise_hu=4.0, size=64)
+    fake_dicom.write_series(full_dose / "wide", volume, PixelSpacing=[4, 5])
+    lines = []
+    made = preparation.prepare_dicom(
+        full_dose, tmp_path / "out", simulate_dose=0.25, say=lines.append
+    )
+    assert len(made.series) == 1
+    assert any("PixelSpacing is 4, 5, must be equal to simulate" in line for line in lines)
+
+
+@pytest.mark.parametrize("dose", [0.0, 1.0, -0.5, 25.0, float("nan")])
+def test_dose_is_a_fraction(tmp_path, full_dose, dose):
+    with pytest.raises(ConfigError, match="must be between 0 and 1"):
+        preparation.prepare_dicom(full_dose, tmp_path / "out", simulate_dose=dose)
+    with pytest.raises(ConfigError, match="must be between 0 and 1"):
+        preparation.prepare_phantoms(1, tmp_path / "out", dose=dose)
+
+
+def test_phantoms(tmp_path):
+    made = preparation.prepare_phantoms(4, tmp_path / "out", slices=3, size=64, seed=5)
+    assert [one.name for one in made.series] == [f"phantom-00{n}" for n in range(4)]
+    assert [one.split for one in made.series] == ["train", "train", "validation", "test"]
+    for one in made.series:
+        assert one.full.shape == (3, 64, 64)
+        assert one.simulated
+        assert one.centres(3).tolist() == [1]
+        tissue = (one.full > -100) & (one.full < 200)
+        added = (one.quarter.astype(float) - one.full)[tissue]
+        assert abs(added.mean()) < 0.2 * added.std()
+        for lesion in one.lesions:
+            assert set(lesion) == {"z", "y", "x", "radius_mm", "contrast_hu"}
+    assert not np.array_equal(made.series[0].full, made.series[1].full)
+    again = preparation.prepare_phantoms(4, tmp_path / "again", slices=3, size=64, seed=5)
+    assert made.fingerprint == again.fingerprint
+    other = preparation.prepare_phantoms(4, tmp_path / "other", slices=3, size=64, seed=6)
+    assert made.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("count", "test_count", "expected"),
+    [
+        (1, None, "train"),
+        (2, None, "train test"),
+        (3, None, "train validation test"),
+        (4, 2, "train validation test test"),
+        (10, None, "train " * 7 + "validation test test"),
+        (2, 0, "train validation"),
+    ],
+)
+def test_phantom_splits(count, test_count, expected):
+    names = [str(number) for number in range(count)]
+    splits = preparation._phantom_splits(names, test_count)
+    assert [splits[name] for name in names] == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"count": 0}, "--phantom is 0, must be at least 1"),
+        ({"slices": 0}, "--slices is 0"),
+        ({"size": -4}, "--size is -4"),
+        ({"test_count": 2}, "test_count is 2, must leave one of 2"),
+    ],
+)
+def test_phantoms_that_cannot_be(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        preparation.prepare_phantoms(**({"count": 2, "output": tmp_path / "out"} | changes))
+    assert not list(tmp_path.iterdir())
+
+
+def run(*flags):
+    command = [sys.executable, str(CHECKOUT / "prepare.py"), *map(str, flags)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=CHECKOUT)
+
+
+def test_the_command(tmp_path, collection):
+    done = run("--input", collection, "--output", tmp_path / "out", "--test", "L001,L002")
+    assert done.returncode == 0, done.stderr
+    assert "test: L001, L002" in done.stdout
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert len(manifest["series"]) == 4
+    again = run("--input", collection, "--output", tmp_path / "out")
+    assert again.returncode == 2
+    assert again.stderr == "error: out: is not empty, --output must be a new folder\n"
+    neither = run("--output", tmp_path / "out2")
+    assert neither.returncode == 2
+    assert neither.stderr == "error: --input and --phantom: give one of them\n"
+
+
+@pytest.mark.real_data
+def test_real_collection(tmp_path, real_data):
+    root = real_data / "mayo-2016"
+    made = preparation.prepare_dicom(root, tmp_path / "out", test=["L096"])
+    assert {one.name: len(one.full) for one in made.series} == {
+        "L096-D45f-3mm": 10,
+        "L143-B30f-3mm": 7,
+        "L143-D45f-3mm": 4,
+        "L192-B30f-3mm": 7,
+        "L192-D45f-3mm": 4,
+        "L286-D45f-3mm": 4,
+    }
+    assert [one.patient for one in made.split("test")] == ["L096"]
+    for one in made.series:
+        # Nothing but noise lies between the two dose levels: hardly a mean, no shift.
+        tissue = (one.full > -200) & (one.full < 300)
+        difference = (one.quarter.astype(float) - one.full)[tissue]
+        assert abs(difference.mean()) < 0.05 * difference.std()
+        assert len(one.centres(3)) == 0  # excerpts: single slices
