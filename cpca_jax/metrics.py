@@ -106,7 +106,6 @@ def _window_moments(inner: _Moments, taps: Sequence[float], *, axis: int) -> _Mo
     means, each taken around its own mean. The textbook E[x^2] - E[x]^2 loses in float32 the digits
     that a comparison to 1e-6 needs.
     """
-
     outputs = inner.mean_x.shape[axis] - len(taps) + 1
 
     def weighted(values: Callable[[Callable[[Array], Array]], Array]) -> Array:
