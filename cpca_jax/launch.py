@@ -1,5 +1,6 @@
 """How a script starts: flags, exit codes, devices."""
 
+import importlib.metadata
 import os
 import sys
 import traceback
@@ -14,6 +15,7 @@ from cpca_jax.errors import InputError
 _DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks of bad input and bad configuration.")
 
 DONE, BUG, BAD_INPUT = 0, 1, 2
+BROKEN_JAX = ("0.10.2", "0.11.0", "0.11.1")
 
 
 def run(main: Callable[[], None]) -> None:
@@ -23,6 +25,7 @@ def run(main: Callable[[], None]) -> None:
     """
     _quiet_libraries()
     try:
+        refuse_broken_jax(importlib.metadata.version("jax"))
         _parse_flags()
         main()
     except KeyboardInterrupt:
@@ -36,6 +39,19 @@ def run(main: Callable[[], None]) -> None:
     sys.exit(DONE)
 
 
+def refuse_broken_jax(version: str) -> None:
+    """Versions that give wrong numbers without a word must not be used.
+
+    Raises:
+        InputError: jax 0.10.2 (wrong reductions on CPU, jax issue 39103), 0.11.0 or 0.11.1 (wrong
+            kernels on some GPUs, issue 40633).
+    """
+    if version in BROKEN_JAX:
+        raise InputError(
+            f"jax {version} is known to compute wrong numbers; install what requirements.txt pins"
+        )
+
+
 def _parse_flags() -> None:
     """Flags and configuration overrides; whatever is wrong with them is the user's to mend."""
     if any(arg in {"--help", "-h", "-help"} for arg in sys.argv[1:]):
@@ -43,6 +59,8 @@ def _parse_flags() -> None:
         sys.exit(DONE)
     try:
         rest = flags.FLAGS(sys.argv)
+        for flag in _required():
+            getattr(flag.value, "keys", None)  # a configuration that failed to load says so now
     # A configuration file is Python and an override is evaluated: both may raise anything.
     except Exception as error:
         raise InputError(f"{type(error).__name__}: {error}") from error

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO, TypeVar
+from typing import TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -57,7 +57,7 @@ class ProgressBar:
             )
             self._task = self._bar.add_task(description, total=total, completed=done)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ProgressBar":
         if self._bar:
             self._bar.start()
         return self

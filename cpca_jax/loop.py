@@ -22,6 +22,7 @@ from cpca_jax.optim import adam
 from cpca_jax.start import starting_state
 from cpca_jax.state import STEP_KEY, TrainState, state_shapes
 from cpca_jax.steps import Batches, draws_per_step, make_train_step
+from cpca_jax.types import Scalars
 
 # What may differ when a run is resumed: nothing that a result depends on. The data and the
 # feature network are held to by their digests, wherever their files lie now.
@@ -77,7 +78,6 @@ class _Training:
         self.step = jax.jit(step, donate_argnums=0)
         self.config = parts.experiment.train
         self.draws = draws_per_step(parts.networks, parts.experiment.loss)
-        self.baseline: dict[str, float] = {}
 
     def run(self, state: TrainState) -> TrainState:
         """From `state` to the last step."""
@@ -89,17 +89,19 @@ class _Training:
         state = jax.device_put(state)
         params = jax.device_put(self.parts.features.params)
         key = jax.random.fold_in(jax.random.key(self.config.seed), STEP_KEY)
-        clock = time.monotonic()
-        done = first
+        clock, logged, done = time.monotonic(), first, first
+        previous: Scalars = {}
         with logs.ProgressBar("training", last, first) as bar:
             for batches in prefetch(self._batches, first, last):
                 state, scalars = self.step(state, batches, params, key)
                 done += 1
                 if done % self.config.log_every == 0 or done == last:
-                    seconds = (time.monotonic() - clock) / self.config.log_every
-                    self._log(log, done, {k: float(v) for k, v in scalars.items()}, seconds)
-                    clock = time.monotonic()
-                jax.block_until_ready(scalars)
+                    values = {k: float(v) for k, v in scalars.items()}
+                    seconds = (time.monotonic() - clock) / (done - logged)
+                    self._log(log, done, values | {"seconds_per_step": seconds})
+                    clock, logged = time.monotonic(), done
+                jax.block_until_ready(previous)  # one step ahead of the device, no further
+                previous = scalars
                 bar.advance()
                 if self._after_step(state, done, log):
                     break
@@ -124,7 +126,7 @@ class _Training:
         patches = self.parts.sampler.draw(seed, step, self.draws * batch)
         return Batches(*stack_draws(patches, self.draws))
 
-    def _log(self, log: logs.RunLog, step: int, scalars: dict[str, float], seconds: float) -> None:
+    def _log(self, log: logs.RunLog, step: int, scalars: dict[str, float]) -> None:
         bad = [name for name, value in scalars.items() if not math.isfinite(value)]
         if bad:
             saved = max(checkpoints.steps(self.workdir), default=0)
@@ -132,7 +134,7 @@ class _Training:
                 f"step {step}: {', '.join(bad)} not finite; the last checkpoint is of step "
                 f"{saved}. A lower learning rate may help."
             )
-        log.write("train", step, scalars | {"seconds_per_step": seconds})
+        log.write("train", step, scalars)
         if scalars["output_sd"] < 1e-6:
             logs.say(
                 f"warning: at step {step} the network's answer is constant (a dead last ReLU?)"

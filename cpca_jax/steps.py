@@ -16,7 +16,7 @@ from cpca_jax import losses, optim, penalties, perceptual
 from cpca_jax.config import LossConfig, OptimConfig, PerceptualConfig
 from cpca_jax.perceptual import FeatureSpec
 from cpca_jax.state import Networks, Player, TrainState
-from cpca_jax.types import Images, Leaf, Params, RandomKey, Scalar, Scalars, Slabs
+from cpca_jax.types import Centres, Images, Leaf, Params, RandomKey, Scalar, Scalars, Slabs
 from cpca_jax.units import Window
 
 
@@ -84,7 +84,7 @@ def update_generator(
     networks: Networks,
     objective: Objective,
     state: TrainState,
-    pair: tuple[Slabs, Slabs],
+    pair: tuple[Slabs, Centres],
     feature_params: Params,
 ) -> tuple[Player, Scalars]:
     """One generator update on (quarter-dose slabs, full-dose centres)."""
