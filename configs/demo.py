@@ -29,11 +29,14 @@ def get_config(variant: str = "scratch") -> ConfigDict:
     config.optim.critic_learning_rate = 2e-4
     config.optim.beta1 = 0.5
     config.optim.decay = "inverse_sqrt_epoch"
-    config.train.epochs = 5
+    config.train.epochs = 4
     config.train.steps_per_epoch = 80
     config.train.validation_slices = 4
     if variant == "transfer":
         config.model.slices = 3
         config.train.epochs = 2
-        config.optim.first_epoch = 5
+        config.train.steps_per_epoch = 60
+        config.optim.first_epoch = 4
+        config.optim.learning_rate *= 0.5  # the deck halves the rate for fine-tuning
+        config.optim.critic_learning_rate *= 0.5
     return config

@@ -141,8 +141,14 @@ def update_critic_repeatedly(
 
     assert state.critic is not None
     keys = jax.random.split(key, draws)
-    critic, scalars = lax.scan(body, state.critic, (full, fake, keys), unroll=unroll)
-    return state.replace(critic=critic), jax.tree.map(lambda x: x[-1], scalars)
+    if not unroll:
+        critic, many = lax.scan(body, state.critic, (full, fake, keys))
+        return state.replace(critic=critic), jax.tree.map(lambda x: x[-1], many)
+    # Not scan's own `unroll`: with a single draw that leaves a loop, seven times slower on CPU.
+    critic = state.critic
+    for draw in range(draws):
+        critic, scalars = body(critic, (full[draw], fake[draw], keys[draw]))
+    return state.replace(critic=critic), scalars
 
 
 def make_train_step(networks: Networks, objective: Objective, *, unroll: bool) -> TrainStep:
