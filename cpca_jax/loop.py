@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -82,8 +82,11 @@ class _Training:
     def run(self, state: TrainState) -> TrainState:
         """From `state` to the last step."""
         first, last = int(state.step), self.config.total_steps
-        log = logs.RunLog(self.workdir, first)
         self._announce(first, last)
+        with closing(logs.RunLog(self.workdir, first)) as log:
+            return self._steps(state, first, last, log)
+
+    def _steps(self, state: TrainState, first: int, last: int, log: logs.RunLog) -> TrainState:
         if first == 0:
             self._validate(state, log)
         state = jax.device_put(state)
@@ -105,7 +108,6 @@ class _Training:
                 bar.advance()
                 if self._after_step(state, done, log):
                     break
-        log.close()
         return state
 
     def _after_step(self, state: TrainState, done: int, log: logs.RunLog) -> bool:

@@ -20,8 +20,8 @@ RUNNER = """
 import json, sys
 from pathlib import Path
 from cpca_jax import config, launch, loop
-launch.run(lambda: loop.train(config.parse(json.loads(Path(sys.argv.pop(1)).read_text())),
-                              Path(sys.argv.pop(1))))
+run, file = Path(sys.argv.pop()), Path(sys.argv.pop())
+launch.run(lambda: loop.train(config.parse(json.loads(file.read_text())), run))
 """
 
 
@@ -96,6 +96,7 @@ def test_sigterm_saves_and_ends_well(store, reference, tmp_path):
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 240
     while not checkpoints.steps(run) and time.monotonic() < deadline:
+        assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=120)
