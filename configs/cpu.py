@@ -13,19 +13,11 @@ from configs import base
 
 def get_config() -> ConfigDict:
     """The experiment."""
-    config = base.get_config()
-    config.data.patch = 48
+    config = base.for_two_cores(base.get_config())
     config.data.batch = 16
     config.critic.fields.features = (32, 32, 64, 64, 128, 128)
     config.critic.fields.dense = 256
-    config.loss.critic_steps = 2
-    config.loss.perceptual = 1.0  # a shallow layer's distances are smaller
-    config.perceptual.network = "vgg16"
     config.perceptual.tap = "relu3_3"
-    config.optim.learning_rate = 1e-3
-    config.optim.critic_learning_rate = 2e-4
-    config.optim.beta1 = 0.5
-    config.optim.decay = "inverse_sqrt_epoch"
     config.train.epochs = 12
     config.train.steps_per_epoch = 100
     config.train.validation_slices = 11

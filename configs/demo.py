@@ -16,19 +16,11 @@ from configs import base
 
 def get_config(variant: str = "scratch") -> ConfigDict:
     """CPCA-1 from scratch, or with ":transfer" CPCA-3 fine-tuned from it."""
-    config = base.get_config()
-    config.data.patch = 48
+    config = base.for_two_cores(base.get_config())
     config.data.batch = 8
     config.critic.fields.features = (16, 16, 32, 32, 64, 64)
     config.critic.fields.dense = 64
-    config.loss.critic_steps = 2
-    config.perceptual.network = "vgg16"
     config.perceptual.tap = "relu2_2"
-    config.loss.perceptual = 1.0  # a shallow layer's distances are smaller
-    config.optim.learning_rate = 1e-3
-    config.optim.critic_learning_rate = 2e-4
-    config.optim.beta1 = 0.5
-    config.optim.decay = "inverse_sqrt_epoch"
     config.train.epochs = 4
     config.train.steps_per_epoch = 80
     config.train.validation_slices = 4

@@ -102,9 +102,13 @@ def _features(runs: Sequence[Path], choices: Choices) -> FeatureNetwork:
 def _case_slice(series: PairedSeries) -> int:
     """The slice to draw: through the largest known lesion, else the middle one."""
     if series.lesions:
-        largest = max(series.lesions, key=lambda lesion: float(lesion["radius_mm"]))
+        largest = _largest(series.lesions)
         return int(np.clip(round(largest["z"]), 0, len(series.full) - 1))
     return len(series.full) // 2
+
+
+def _largest(lesions: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    return max(lesions, key=lambda lesion: lesion["radius_mm"])
 
 
 def _draw(
@@ -122,7 +126,7 @@ def _draw(
     picture = {method: image[place] for method, image in images.items()}
     lesions = [lesion for lesion in series.lesions if round(lesion["z"]) == case]
     if lesions:
-        largest = max(lesions, key=lambda lesion: float(lesion["radius_mm"]))
+        largest = _largest(lesions)
         roi = int(largest["y"]), int(largest["x"])
     else:
         roi = report.busiest_place(picture["full dose"])

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cpca_jax.evaluation import METRICS, SliceScore
+from cpca_jax.evaluation import METRICS, SliceScore, mean_scores
 from cpca_jax.units import Window
 
 matplotlib.use("Agg")
@@ -61,9 +61,8 @@ class Table:
 def make_rows(scores: Sequence[SliceScore]) -> tuple[Row, ...]:
     """Mean over slices of each method, in order of appearance."""
     rows = []
-    for method in dict.fromkeys(score.method for score in scores):
+    for method, means in mean_scores(scores).items():
         own = [score for score in scores if score.method == method]
-        means = {m: float(np.mean([getattr(score, m) for score in own])) for m in METRICS}
         patients = len({score.patient for score in own})
         rows.append(Row(method, **means, slices=len(own), patients=patients))
     return tuple(rows)

@@ -34,5 +34,3 @@ VolumeHU = Int16[np.ndarray, "z y x"]
 
 # Scores single slices; must not couple the examples of a batch.
 CriticFn = Callable[[Images], Scores]
-# A denoiser with its parameters bound: slab in, denoised centres out.
-Denoiser = Callable[[Slabs], Centres]
