@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from cpca_jax import config, launch, logs, loop
+from cpca_jax import config, launch, logs, stagewise
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -20,7 +20,7 @@ launch.require("config", "workdir")
 def main() -> None:
     """Parse the configuration and train."""
     workdir = Path(_WORKDIR.value)
-    loop.train(config.parse(_CONFIG.value), workdir)
+    stagewise.train(config.parse(_CONFIG.value), workdir)
     logs.say(f"done: {workdir}/checkpoints, validation.jsonl, train.jsonl, events (TensorBoard)")
 
 

@@ -11,7 +11,15 @@ def get_config() -> ConfigDict:
             "kernels": [],  # reconstruction kernels to use, e.g. ["B30f"]; empty: all
             "window_hu": [-300.0, 300.0],  # released CPCE code
             "patch": 64,  # deck
+            # Pixels at each side of a patch that only give context: losses and critic see the
+            # rest. For networks published without padding.
+            "margin": 0,
+            "centres": 1,  # neighbouring full-dose slices of a patch; more for 3D critics
             "batch": 128,  # released code; the deck is silent
+            "augmentation": "none",  # none in the released code
+            # Train on this share of the slices only: those that transfer.run's denoiser finds
+            # hardest (CNN-Cascade).
+            "hardest": 1.0,
             # A patch is refused where at least this share of the full-dose pixels is at or
             # below air_hu (released DU-GAN code, the closest of the same group).
             "air_hu": -500.0,
@@ -26,6 +34,7 @@ def get_config() -> ConfigDict:
             "perceptual": 0.1,  # lambda_p of the deck
             "mse": 0.0,
             "l1": 0.0,
+            "adversarial_form": "wasserstein",
             "penalty": "two_sided",
             "penalty_weight": 10.0,  # released code
             "critic_steps": 4,  # released code, each on a fresh batch
@@ -43,6 +52,8 @@ def get_config() -> ConfigDict:
             "beta1": 0.9,  # released code
             "beta2": 0.999,
             "epsilon": 1e-8,
+            "weight_decay": 0.0,  # of the generator's kernels
+            "half_life": 1.0,  # epochs, of the decay "exponential"
             "decay": "inverse_epoch",  # deck: "decays as epoch goes"; released code's form
             "first_epoch": 0,
         },
@@ -56,11 +67,14 @@ def get_config() -> ConfigDict:
             "keep_checkpoints": 3,  # the newest ones
             "keep_every": 10_000,  # and those at multiples of so many steps; 0: none
             "validation_slices": 64,  # spread over the validation series; 0: all
+            "stages": 1,  # networks trained one after the other (CNN-Cascade)
+            "frozen": [],  # generator parameters that stay as they are: regular expressions
         },
         "transfer": {
             "run": "",  # a finished 2D run to start from
             "step": 0,  # of that run; 0: its last checkpoint
             "rule": "centre",  # the deck's [0, H, 0]
+            "fresh": [],  # parameters not taken from that run: regular expressions
             # "carry" or "fresh". The deck: do not break the balance between G and D.
             "critic": "carry",
             "optimizer": "carry",  # Adam's moments, of the players that are carried
@@ -85,6 +99,15 @@ def transferred(config: ConfigDict, *, slices: int) -> ConfigDict:
     return config
 
 
+def pixels_only(config: ConfigDict) -> ConfigDict:
+    """Mean squared error and nothing else: no critic, no feature network in training."""
+    config.loss.adversarial = 0.0
+    config.loss.perceptual = 0.0
+    config.loss.mse = 1.0
+    config.optim.decay = "constant"
+    return config
+
+
 def for_two_cores(config: ConfigDict) -> ConfigDict:
     """The deck's objective in minutes instead of days; batch, critic and tap are the caller's."""
     config.data.patch = 48
@@ -95,6 +118,34 @@ def for_two_cores(config: ConfigDict) -> ConfigDict:
     config.optim.critic_learning_rate = 2e-4
     config.optim.beta1 = 0.5
     config.optim.decay = "inverse_sqrt_epoch"
+    return config
+
+
+def narrow_critic(config: ConfigDict) -> ConfigDict:
+    """A critic half as wide, and features of VGG16 at a shallower layer."""
+    config.critic.fields.features = (32, 32, 64, 64, 128, 128)
+    config.critic.fields.dense = 256
+    config.perceptual.tap = "relu3_3"
+    return config
+
+
+def pixels_for_two_cores(config: ConfigDict) -> ConfigDict:
+    """A short pixel-loss training; the feature network is only a metric here."""
+    config.data.patch = 48
+    config.data.batch = 16
+    config.perceptual.network = "vgg16"
+    config.perceptual.tap = "relu3_3"
+    config.optim.learning_rate = 1e-3
+    config.optim.decay = "exponential"
+    config.optim.half_life = 4.0
+    return short(config)
+
+
+def short(config: ConfigDict) -> ConfigDict:
+    """A training of 800 steps, validated on few slices."""
+    config.train.epochs = 8
+    config.train.steps_per_epoch = 100
+    config.train.validation_slices = 11
     return config
 
 

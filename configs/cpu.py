@@ -13,12 +13,6 @@ from configs import base
 
 def get_config() -> ConfigDict:
     """The experiment."""
-    config = base.for_two_cores(base.get_config())
+    config = base.narrow_critic(base.for_two_cores(base.get_config()))
     config.data.batch = 16
-    config.critic.fields.features = (32, 32, 64, 64, 128, 128)
-    config.critic.fields.dense = 256
-    config.perceptual.tap = "relu3_3"
-    config.train.epochs = 12
-    config.train.steps_per_epoch = 100
-    config.train.validation_slices = 11
-    return config
+    return base.short(config)

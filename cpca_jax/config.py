@@ -26,7 +26,11 @@ class DataConfig:
     kernels: tuple[str, ...]
     window_hu: tuple[float, float]
     patch: int
+    margin: int
+    centres: int
     batch: int
+    augmentation: str
+    hardest: float
     air_hu: float
     air_fraction: float
     train_split: str
@@ -58,6 +62,7 @@ class LossConfig:
     perceptual: float
     mse: float
     l1: float
+    adversarial_form: str
     penalty: str
     penalty_weight: float
     critic_steps: int
@@ -83,7 +88,9 @@ class OptimConfig:
     beta1: float
     beta2: float
     epsilon: float
+    weight_decay: float
     decay: str
+    half_life: float
     first_epoch: int
 
 
@@ -100,6 +107,8 @@ class TrainConfig:
     keep_checkpoints: int
     keep_every: int
     validation_slices: int
+    stages: int
+    frozen: tuple[str, ...]
 
     @property
     def total_steps(self) -> int:
@@ -114,6 +123,7 @@ class TransferConfig:
     run: str
     step: int
     rule: str
+    fresh: tuple[str, ...]
     critic: str
     optimizer: str
     critic_warmup_steps: int
@@ -219,20 +229,18 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
 
 
+# Values that would fail late or not at all: (key, value, whether allowed, what would be).
 Rule = tuple[str, Any, bool, str]
 
 
 def _rules(e: Experiment) -> list[Rule]:
-    """Values that would fail late or not at all: (key, value, whether allowed, what would be)."""
     d, loss, o, t = e.data, e.loss, e.optim, e.train
-    weights = {"adversarial": loss.adversarial, "perceptual": loss.perceptual}
-    weights |= {"mse": loss.mse, "l1": loss.l1, "penalty_weight": loss.penalty_weight}
-    window = d.window_hu
+    terms = ("adversarial", "perceptual", "mse", "l1", "penalty_weight")
+    weights = {name: getattr(loss, name) for name in terms}
     return [
-        ("data.window_hu", window, len(window) == 2 and window[0] < window[-1], "[low, high] HU"),
-        ("data.patch", d.patch, d.patch > 0, "positive"),
-        ("data.batch", d.batch, d.batch > 0, "positive"),
-        ("data.air_fraction", d.air_fraction, 0 < d.air_fraction <= 1, "in (0, 1]"),
+        *_data_rules(d),
+        ("data.hardest", d.hardest, d.hardest == 1 or bool(e.transfer.run) or t.stages > 1,
+         "1 where no transfer.run says which denoiser finds them hard"),
         ("model.slices", e.model.slices, e.model.slices % 2 == 1, "odd"),
         ("loss.critic_steps", loss.critic_steps, loss.critic_steps >= 1, "1 or more"),
         *(_not_negative(f"loss.{name}", weight) for name, weight in weights.items()),
@@ -243,7 +251,10 @@ def _rules(e: Experiment) -> list[Rule]:
          "positive"),
         ("optim.beta1", o.beta1, 0 <= o.beta1 < 1, "in [0, 1)"),
         ("optim.beta2", o.beta2, 0 <= o.beta2 < 1, "in [0, 1)"),
+        _not_negative("optim.weight_decay", o.weight_decay),
+        ("optim.half_life", o.half_life, o.half_life > 0, "positive"),
         _not_negative("optim.first_epoch", o.first_epoch),
+        ("train.stages", t.stages, t.stages >= 1, "1 or more"),
         ("train.steps_per_epoch", t.steps_per_epoch, t.steps_per_epoch > 0, "positive"),
         ("train.total_steps", t.total_steps, t.total_steps > 0, "positive: set epochs or steps"),
         _not_negative("train.checkpoint_every", t.checkpoint_every),
@@ -252,6 +263,19 @@ def _rules(e: Experiment) -> list[Rule]:
         ("train.log_every", t.log_every, t.log_every >= 1, "1 or more"),
         ("evaluation.batch", e.evaluation.batch, e.evaluation.batch >= 1, "1 or more"),
     ]  # fmt: skip
+
+
+def _data_rules(d: DataConfig) -> list[Rule]:
+    window = d.window_hu
+    return [
+        ("data.window_hu", window, len(window) == 2 and window[0] < window[-1], "[low, high] HU"),
+        ("data.patch", d.patch, d.patch > 0, "positive"),
+        ("data.margin", d.margin, 0 <= 2 * d.margin < d.patch, "less than half of data.patch"),
+        ("data.centres", d.centres, d.centres % 2 == 1 and d.centres > 0, "odd"),
+        ("data.batch", d.batch, d.batch > 0, "positive"),
+        ("data.air_fraction", d.air_fraction, 0 < d.air_fraction <= 1, "in (0, 1]"),
+        ("data.hardest", d.hardest, 0 < d.hardest <= 1, "in (0, 1]"),
+    ]
 
 
 def _not_negative(key: str, value: float) -> Rule:
@@ -272,8 +296,5 @@ def _flatten(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{path}{key}"
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{name}.")
-        else:
-            flat[name] = value
+        flat |= _flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return flat

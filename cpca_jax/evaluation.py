@@ -119,7 +119,7 @@ def denoise_slices(
     """
     if outside not in {"restore", "clip"}:
         raise InputError(f"outside: '{outside}' is not one of restore, clip")
-    smallest = getattr(model.networks.generator, "receptive_field", 1)
+    smallest = getattr(model.networks.generator, "smallest_edge", 1)
     if min(volume_hu.shape[1:]) < smallest:
         raise InputError(f"slices of {volume_hu.shape[1:]}; {model.name} needs {smallest} or more")
     half, last = model.slices // 2, len(volume_hu) - 1

@@ -3,9 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from cpca_jax import optim, penalties, pretrained, transfer
+import flax.linen as nn
+
+from cpca_jax import losses, optim, penalties, perceptual, pretrained, transfer
 from cpca_jax.config import Experiment, require_name
-from cpca_jax.data.patches import PatchSampler, PatchSpec
+from cpca_jax.data.patches import AUGMENTATIONS, PatchSampler, PatchSpec
 from cpca_jax.data.store import PairedSeries, Store, open_store
 from cpca_jax.errors import ConfigError, StoreError
 from cpca_jax.models import build_critic, build_generator
@@ -33,6 +35,10 @@ class Parts:
     sampler: PatchSampler
     validation: tuple[PairedSeries, ...]
 
+    def with_sampler(self, sampler: PatchSampler) -> "Parts":
+        """The same with another source of patches."""
+        return dataclasses.replace(self, sampler=sampler)
+
 
 def assemble(experiment: Experiment) -> Parts:
     """Build the parts; every name, file and store that the configuration mentions is checked.
@@ -40,7 +46,6 @@ def assemble(experiment: Experiment) -> Parts:
     Raises:
         InputError: whatever is wrong, before any computation.
     """
-    _check_names(experiment)
     protocol = get_protocol(experiment.evaluation.protocol)
     networks = build_networks(experiment)
     store = open_store(_store_path(experiment))
@@ -61,17 +66,36 @@ def assemble(experiment: Experiment) -> Parts:
 
 def build_networks(experiment: Experiment) -> Networks:
     """Generator and, where the objective has an adversarial term, the critic."""
+    check_names(experiment)
     model = experiment.model
     generator = build_generator(model.name, slices=model.slices, **model.fields)
-    smallest = getattr(generator, "receptive_field", 1)
+    smallest = getattr(generator, "smallest_edge", 1)
     if experiment.data.patch < smallest:
         raise ConfigError(
             f"config.data.patch: {experiment.data.patch}; {model.name} needs {smallest} or more"
         )
-    critic = None
-    if experiment.loss.adversarial:
-        critic = build_critic(experiment.critic.name, **experiment.critic.fields)
-    return Networks(generator, critic, slices=model.slices, patch=experiment.data.patch)
+    return Networks(
+        generator,
+        _build_critic(experiment),
+        slices=model.slices,
+        patch=experiment.data.patch,
+        margin=experiment.data.margin,
+        centres=experiment.data.centres,
+        constraint=penalties.PENALTIES[experiment.loss.penalty].constraint,
+    )
+
+
+def _build_critic(experiment: Experiment) -> nn.Module | None:
+    if not experiment.loss.adversarial:
+        return None
+    name, centres = experiment.critic.name, experiment.data.centres
+    critic = build_critic(name, **experiment.critic.fields)
+    together = getattr(critic, "slices", 1)
+    if together not in {1, centres}:
+        raise ConfigError(
+            f"config.data.centres: {centres}; the critic {name} scores {together} slices together"
+        )
+    return critic
 
 
 def build_objective(experiment: Experiment, features: FeatureSpec) -> Objective:
@@ -83,6 +107,7 @@ def build_objective(experiment: Experiment, features: FeatureSpec) -> Objective:
         features=features,
         window=Window(*experiment.data.window_hu),
         steps_per_epoch=experiment.train.steps_per_epoch,
+        frozen=experiment.train.frozen,
     )
 
 
@@ -94,8 +119,17 @@ def load_features(experiment: Experiment) -> FeatureNetwork:
     )
 
 
-def _check_names(e: Experiment) -> None:
+def check_names(e: Experiment) -> None:
+    """Refuse names that no table has.
+
+    Raises:
+        ConfigError: names the key, the value and the rows.
+    """
+    require_name("data.augmentation", e.data.augmentation, AUGMENTATIONS)
+    require_name("loss.adversarial_form", e.loss.adversarial_form, losses.ADVERSARIAL)
     require_name("loss.penalty", e.loss.penalty, penalties.PENALTIES)
+    require_name("perceptual.reduction", e.perceptual.reduction, perceptual.REDUCTIONS)
+    require_name("perceptual.norm", e.perceptual.norm, perceptual.NORMS)
     require_name("optim.decay", e.optim.decay, optim.SCHEDULES)
     rules = {**transfer.INFLATIONS, transfer.FRESH: None}
     require_name("transfer.rule", e.transfer.rule, rules)
@@ -114,7 +148,14 @@ def _store_path(experiment: Experiment) -> Path:
 
 def _data(experiment: Experiment, store: Store) -> tuple[PatchSampler, tuple[PairedSeries, ...]]:
     data = experiment.data
-    spec = PatchSpec(data.patch, experiment.model.slices, data.air_hu, data.air_fraction)
+    spec = PatchSpec(
+        size=data.patch,
+        slices=experiment.model.slices,
+        air_hu=data.air_hu,
+        air_fraction=data.air_fraction,
+        centres=data.centres,
+        augmentation=data.augmentation,
+    )
     train = with_kernels(store.split(data.train_split), data.kernels)
     validation: tuple[PairedSeries, ...] = ()
     if data.validation_split:

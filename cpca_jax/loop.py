@@ -18,6 +18,7 @@ from cpca_jax.data.patches import prefetch, stack_draws
 from cpca_jax.errors import CheckpointError, ConfigError, InputError
 from cpca_jax.evaluation import QUARTER_DOSE, TrainedModel, evaluate_series, mean_scores, middle
 from cpca_jax.experiment import Parts, assemble
+from cpca_jax.hardest import on_hardest
 from cpca_jax.optim import adam
 from cpca_jax.start import starting_state
 from cpca_jax.state import STEP_KEY, TrainState, state_shapes
@@ -55,6 +56,8 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
     workdir.mkdir(parents=True, exist_ok=True)
     with _only_run(workdir), _stop_signal() as stop:
         state = _resume(parts, workdir)
+        if state is None or int(state.step) < experiment.train.total_steps:
+            parts = on_hardest(parts, say=logs.say)
         if state is None:
             state = starting_state(parts, say=logs.say)
             (workdir / "config.json").write_text(config.to_json(experiment))

@@ -1,21 +1,26 @@
 """Adam and its learning-rate schedules, by name."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import optax
 from jax import Array
 
+from cpca_jax import trees
 from cpca_jax.config import OptimConfig
 from cpca_jax.types import Params, Scalar
 
 # Factor on the base rate as a function of the epoch, a float32 that holds a whole number.
-SCHEDULES: dict[str, Callable[[Array], Array]] = {
-    "constant": jnp.ones_like,
+# The second argument is the half-life in epochs, for those that have one.
+SCHEDULES: dict[str, Callable[[Array, float], Array]] = {
+    "constant": lambda epoch, half_life: jnp.ones_like(epoch),
     # Released CPCE code: base / (epoch + 1).
-    "inverse_epoch": lambda epoch: 1.0 / (epoch + 1.0),
+    "inverse_epoch": lambda epoch, half_life: 1.0 / (epoch + 1.0),
     # Released MAP-NN code, by the same authors.
-    "inverse_sqrt_epoch": lambda epoch: (epoch + 1.0) ** -0.5,
+    "inverse_sqrt_epoch": lambda epoch, half_life: (epoch + 1.0) ** -0.5,
+    # "Slowly decreased" (RED-CNN).
+    "exponential": lambda epoch, half_life: 0.5 ** (epoch / half_life),
 }
 
 
@@ -31,7 +36,34 @@ def schedule_factor(config: OptimConfig, step: Array, steps_per_epoch: int) -> S
     go on where the 2D training's decay stood.
     """
     epoch = step // steps_per_epoch + config.first_epoch
-    return SCHEDULES[config.decay](epoch.astype(jnp.float32))
+    return SCHEDULES[config.decay](epoch.astype(jnp.float32), config.half_life)
+
+
+def decayed(gradient: Params, params: Params, weight_decay: float) -> Params:
+    """The gradient with L2 weight decay of the kernels, as Caffe's Adam has it."""
+    if not weight_decay:
+        return gradient
+    names, weights = trees.by_name(gradient), trees.by_name(params)
+    return trees.like(
+        gradient,
+        {
+            name: leaf + weight_decay * weights[name] if name.endswith("kernel") else leaf
+            for name, leaf in names.items()
+        },
+    )
+
+
+def held(direction: Params, frozen: Sequence[str]) -> Params:
+    """The direction without the leaves whose name matches one of the regular expressions."""
+    if not frozen:
+        return direction
+    return trees.like(
+        direction,
+        {
+            name: jnp.zeros_like(leaf) if any(re.fullmatch(f, name) for f in frozen) else leaf
+            for name, leaf in trees.by_name(direction).items()
+        },
+    )
 
 
 def descend(params: Params, direction: Params, rate: Scalar) -> Params:

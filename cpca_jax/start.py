@@ -40,7 +40,10 @@ def _transferred(state: TrainState, chosen: TransferConfig, *, say: Say) -> Trai
     """Put the 2D run's players in place of the fresh ones."""
     source = _load(Path(chosen.run), chosen.step or None)
     carry = chosen.optimizer == "carry"
-    rules = ((".*", chosen.rule),) if chosen.rule != transfer.FRESH else _fresh_where_new(state)
+    rules: transfer.Rules = ((".*", chosen.rule),)
+    if chosen.rule == transfer.FRESH:
+        rules = _fresh_where_new(state)
+    rules = (*((name, transfer.FRESH) for name in chosen.fresh), *rules)
     generator, report = transfer.inflate_player(
         source.generator, state.generator, rules=rules, optimizer=carry
     )

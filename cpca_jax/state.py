@@ -13,6 +13,9 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from cpca_jax import trees
+from cpca_jax.constraints import UNCONSTRAINED, Constraint
+from cpca_jax.models.layers import STATISTICS
 from cpca_jax.types import Leaf, Params, RandomKey
 
 # Named folds of the root key.
@@ -42,21 +45,60 @@ class TrainState(flax.struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
-    """The two networks of an experiment; the critic sees single slices."""
+    """The two networks of an experiment, and the shapes they are trained on.
+
+    Attributes:
+        generator: the denoiser.
+        critic: None for objectives without an adversarial term.
+        slices: neighbouring slices that one denoised slice is made from.
+        patch: edge of the training patches.
+        margin: pixels at each side of a patch that losses and critic do not see.
+        centres: denoised slices of a training patch.
+        constraint: what holds the critic's weights.
+    """
 
     generator: nn.Module
     critic: nn.Module | None
     slices: int
     patch: int
+    margin: int = 0
+    centres: int = 1
+    constraint: Constraint = UNCONSTRAINED
 
     def denoise(self, params: Params, slab: Array) -> Array:
         """Slab (batch, z, y, x, 1) to its denoised centres, network range."""
         return jnp.asarray(self.generator.apply({"params": params}, slab))
 
-    def score(self, params: Params, images: Array) -> Array:
-        """Score single slices (batch, y, x, 1)."""
+    def denoise_in_training(self, params: Params, slab: Array) -> tuple[Array, Params]:
+        """The same with the batch's own moments where the network normalises by batch.
+
+        Returns:
+            The denoised centres, and the tree with the running moments moved on.
+        """
+        denoised, changed = self.generator.apply({"params": params}, slab, mutable=[STATISTICS])
+        moments = trees.by_name(changed.get(STATISTICS, {}))
+        return denoised, trees.replaced(params, moments) if moments else params
+
+    def score(self, params: Params, examples: Array) -> Array:
+        """Score `examples`, see there; the critic's weights under their constraint."""
         assert self.critic is not None
-        return jnp.asarray(self.critic.apply({"params": params}, images))
+        effective = self.constraint.effective(params)
+        return jnp.asarray(self.critic.apply({"params": effective}, examples))
+
+    def inner(self, centres: Array) -> Array:
+        """Centres (..., y, x, 1) without the margin."""
+        end = centres.shape[-2] - self.margin
+        return centres[..., self.margin : end, self.margin : end, :]
+
+    def examples(self, centres: Array) -> Array:
+        """Centres (batch, z, y, x, 1) as the critic sees them, without the margin.
+
+        Single slices, z folded into the batch; or the slabs as they are, for a critic that scores
+        several slices together.
+        """
+        inner = self.inner(centres)
+        together = self.critic is not None and getattr(self.critic, "slices", 1) > 1
+        return inner if together else inner.reshape(-1, *inner.shape[2:])
 
 
 def new_player(params: Params, optimiser: optax.GradientTransformation) -> Player:
@@ -75,18 +117,26 @@ def init_generator(networks: Networks, key: RandomKey) -> Params:
     slab = jnp.ones((1, networks.slices, networks.patch, networks.patch, 1), jnp.float32)
     params: Params = networks.generator.init(jax.random.fold_in(key, GENERATOR_KEY), slab)["params"]
     middle = networks.patch // 2
-    if bool(networks.denoise(params, slab)[0, 0, middle, middle, 0] > 0):
+    if bool(networks.denoise(params, slab)[0, 0, middle, middle, 0] != 0):
         return params
+    return _last_kernel_mirrored(params)
+
+
+def _last_kernel_mirrored(params: Params) -> Params:
+    """The tree with the layer that was made last negated; trees keep their order of making."""
     *_, last = params
-    return params | {last: jax.tree.map(jnp.negative, params[last])}
+    if "kernel" in params[last]:
+        return params | {last: jax.tree.map(jnp.negative, params[last])}
+    return params | {last: _last_kernel_mirrored(params[last])}
 
 
 def init_critic(networks: Networks, key: RandomKey) -> Params:
     """Random critic parameters; empty of meaning where the experiment has no critic."""
     assert networks.critic is not None
-    image = jnp.zeros((1, networks.patch, networks.patch, 1), jnp.float32)
-    params: Params = networks.critic.init(jax.random.fold_in(key, CRITIC_KEY), image)["params"]
-    return params
+    centres = jnp.zeros((1, networks.centres, networks.patch, networks.patch, 1), jnp.float32)
+    key = jax.random.fold_in(key, CRITIC_KEY)
+    params: Params = networks.critic.init(key, networks.examples(centres))["params"]
+    return networks.constraint.prepare(params, key)
 
 
 def create_state(

@@ -16,7 +16,7 @@ from cpca_jax import losses, optim, penalties, perceptual
 from cpca_jax.config import LossConfig, OptimConfig, PerceptualConfig
 from cpca_jax.perceptual import FeatureSpec
 from cpca_jax.state import Networks, Player, TrainState
-from cpca_jax.types import Centres, Images, Leaf, Params, RandomKey, Scalar, Scalars, Slabs
+from cpca_jax.types import Centres, Examples, Leaf, Params, RandomKey, Scalar, Scalars, Slabs
 from cpca_jax.units import Window
 
 
@@ -25,7 +25,7 @@ class Batches(flax.struct.PyTreeNode):
 
     Attributes:
         quarter: int16 (draws, batch, z, y, x), the network's input slabs.
-        full: int16 (draws, batch, y, x), the full-dose centre slice of each.
+        full: int16 (draws, batch, centres, y, x), the full-dose centre slices of each.
     """
 
     quarter: Leaf
@@ -45,6 +45,7 @@ class Objective:
     features: FeatureSpec
     window: Window
     steps_per_epoch: int
+    frozen: tuple[str, ...] = ()
 
     @property
     def weights(self) -> dict[str, float]:
@@ -57,27 +58,29 @@ def update_critic(
     networks: Networks,
     objective: Objective,
     critic: Player,
-    pair: tuple[Images, Images],
+    pair: tuple[Examples, Examples],
     rate_and_key: tuple[Scalar, RandomKey],
 ) -> tuple[Player, Scalars]:
-    """One critic update on (full dose, denoised): raise the Wasserstein estimate, hold the norm."""
+    """One critic update on (full dose, denoised): tell them apart, hold the gradient's norm."""
     real, fake = pair
     rate, key = rate_and_key
 
     def loss(params: Params) -> tuple[Scalar, Scalars]:
-        def score(images: Images) -> Array:
-            return networks.score(params, images)
+        def score(examples: Examples) -> Array:
+            return networks.score(params, examples)
 
-        scores = score(jnp.concatenate([real, fake]))
-        estimate = losses.wasserstein_estimate(*jnp.split(scores, 2))
+        of_real, of_fake = jnp.split(score(jnp.concatenate([real, fake])), 2)
+        estimate = losses.wasserstein_estimate(of_real, of_fake)
         terms = penalties.PENALTIES[objective.loss.penalty](score, key, real, fake)
         penalty = jnp.mean(terms.value)
-        total = -estimate + objective.loss.penalty_weight * penalty
+        form = losses.ADVERSARIAL[objective.loss.adversarial_form]
+        total = form.critic(of_real, of_fake) + objective.loss.penalty_weight * penalty
         scalars = {"wasserstein": estimate, "penalty": penalty, "critic_loss": total}
         return total, scalars | {"gradient_norm": jnp.mean(terms.gradient_norm)}
 
     gradient, scalars = jax.grad(loss, has_aux=True)(critic.params)
-    return _descend(critic, gradient, objective.optim, rate), scalars
+    after = _descend(critic, gradient, objective.optim, rate)
+    return after.replace(params=networks.constraint.after_update(after.params)), scalars
 
 
 def update_generator(
@@ -91,29 +94,34 @@ def update_generator(
     quarter, full = pair
     rate = objective.optim.learning_rate * _factor(objective, state.step)
 
-    def loss(params: Params) -> tuple[Scalar, Scalars]:
-        denoised = networks.denoise(params, quarter)
-        terms = {name: jnp.mean(f(denoised, full)) for name, f in losses.PIXEL_LOSSES.items()}
+    def loss(params: Params) -> tuple[Scalar, tuple[Scalars, Params]]:
+        denoised, moved = networks.denoise_in_training(params, quarter)
+        inner, target = networks.inner(denoised), networks.inner(full)
+        terms = {name: jnp.mean(f(inner, target)) for name, f in losses.PIXEL_LOSSES.items()}
         if state.critic is not None:
-            scores = networks.score(state.critic.params, denoised[:, 0])
-            terms["adversarial"] = losses.adversarial(scores)
+            scores = networks.score(state.critic.params, networks.examples(denoised))
+            form = losses.ADVERSARIAL[objective.loss.adversarial_form]
+            terms["adversarial"] = form.generator(scores)
         if objective.loss.perceptual:
             distance = perceptual.perceptual_distance(
                 feature_params,
-                denoised,
-                full,
+                inner,
+                target,
                 spec=objective.features,
                 reduction=objective.perceptual.reduction,
                 norm=objective.perceptual.norm,
             )
             terms["perceptual"] = jnp.mean(distance)
         # A constant answer (a dead last ReLU) shows here long before it shows in a score.
-        scalars = terms | {"output_sd": jnp.mean(jnp.std(denoised, axis=(1, 2, 3, 4)))}
-        return losses.weighted_sum(terms, objective.weights), scalars
+        scalars = terms | {"output_sd": jnp.mean(jnp.std(inner, axis=(1, 2, 3, 4)))}
+        return losses.weighted_sum(terms, objective.weights), (scalars, moved)
 
-    (total, scalars), gradient = jax.value_and_grad(loss, has_aux=True)(state.generator.params)
+    params = state.generator.params
+    (total, (scalars, moved)), gradient = jax.value_and_grad(loss, has_aux=True)(params)
     scalars |= {"generator_loss": total, "learning_rate": rate}
-    return _descend(state.generator, gradient, objective.optim, rate), scalars
+    gradient = optim.decayed(gradient, params, objective.optim.weight_decay)
+    player = state.generator.replace(params=moved)
+    return _descend(player, gradient, objective.optim, rate, frozen=objective.frozen), scalars
 
 
 def update_critic_repeatedly(
@@ -130,9 +138,11 @@ def update_critic_repeatedly(
     The generator stands still meanwhile, so it denoises all draws at once.
     """
     quarter, full = _normalised(objective.window, batches)
-    draws, batch = quarter.shape[:2]
-    denoised = networks.denoise(state.generator.params, quarter.reshape(-1, *quarter.shape[2:]))
-    fake = lax.stop_gradient(denoised[:, 0].reshape(draws, batch, *full.shape[2:]))
+    draws = quarter.shape[0]
+    slabs = quarter.reshape(-1, *quarter.shape[2:])
+    denoised, _ = networks.denoise_in_training(state.generator.params, slabs)
+    centres = lax.stop_gradient(denoised.reshape(full.shape))
+    fake, full = jax.vmap(networks.examples)(centres), jax.vmap(networks.examples)(full)
     rate = objective.optim.critic_learning_rate * _factor(objective, state.step)
 
     def body(critic: Player, draw: tuple[Array, Array, RandomKey]) -> tuple[Player, Scalars]:
@@ -175,7 +185,7 @@ def make_train_step(networks: Networks, objective: Objective, *, unroll: bool) -
                 unroll=unroll,
             )
         quarter, full = _normalised(objective.window, jax.tree.map(lambda x: x[-1], batches))
-        pair = quarter, full[:, None]
+        pair = quarter, full
         generator, more = update_generator(networks, objective, state, pair, feature_params)
         return state.replace(step=state.step + 1, generator=generator), scalars | more
 
@@ -213,6 +223,14 @@ def _factor(objective: Objective, step: Array) -> Scalar:
     return optim.schedule_factor(objective.optim, step, objective.steps_per_epoch)
 
 
-def _descend(player: Player, gradient: Params, config: OptimConfig, rate: Scalar) -> Player:
+def _descend(
+    player: Player,
+    gradient: Params,
+    config: OptimConfig,
+    rate: Scalar,
+    *,
+    frozen: tuple[str, ...] = (),
+) -> Player:
     direction, opt_state = optim.adam(config).update(gradient, player.opt_state)
+    direction = optim.held(direction, frozen)
     return Player(params=optim.descend(player.params, direction, rate), opt_state=opt_state)

@@ -8,16 +8,16 @@ where the target has more leading axes (2D to 3D, and on to 4D).
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
 from cpca_jax.errors import CheckpointError, ConfigError
 from cpca_jax.state import Player
+from cpca_jax.trees import by_name, like
 from cpca_jax.types import Params
 
 Kernel = Float[Array, "..."]
@@ -96,8 +96,8 @@ def inflate(
             shapes.
         ConfigError: an unknown rule, a leaf that no rule covers, or "fresh" without a tree.
     """
-    have, want = _by_name(source), _by_name(target_shapes)
-    new = {} if fresh is None else _by_name(fresh)
+    have, want = by_name(source), by_name(target_shapes)
+    new = {} if fresh is None else by_name(fresh)
     problems = [f"{name}: not in the target" for name in have if name not in want]
     leaves: dict[str, Array] = {}
     done: dict[str, list[str]] = {"copied": [], "inflated": [], FRESH: []}
@@ -118,9 +118,8 @@ def inflate(
             done["copied" if same else "inflated"].append(name)
     if problems:
         raise CheckpointError("parameters do not fit the network: " + "; ".join(problems))
-    structure = jax.tree.structure(target_shapes)
     report = TransferReport(*(tuple(names) for names in done.values()))
-    return jax.tree.unflatten(structure, leaves.values()), report
+    return like(target_shapes, leaves), report
 
 
 def inflate_player(
@@ -165,8 +164,3 @@ def _rule(name: str, rules: Rules) -> str:
                 raise ConfigError(f"transfer rule '{rule}' is not one of {[*INFLATIONS, FRESH]}")
             return rule
     raise ConfigError(f"no transfer rule covers the parameter {name}")
-
-
-def _by_name(tree: Params) -> Mapping[str, Any]:
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}

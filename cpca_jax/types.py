@@ -32,5 +32,7 @@ Scalars = dict[str, Scalar]
 # A stored volume in Hounsfield units.
 VolumeHU = Int16[np.ndarray, "z y x"]
 
-# Scores single slices; must not couple the examples of a batch.
-CriticFn = Callable[[Images], Scores]
+# What a critic scores: single slices, or slabs of neighbouring ones.
+Examples = Float[Array, "batch *place 1"]
+# Scores examples; must not couple the examples of a batch.
+CriticFn = Callable[[Examples], Scores]

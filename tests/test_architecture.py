@@ -13,7 +13,7 @@ SCRIPTS = sorted(CHECKOUT.glob("*.py"))
 # Rings from the inside out. A module imports from its own ring and from those further in only.
 RINGS = [
     {"types", "units", "errors"},
-    {"config", "losses", "penalties", "metrics", "protocols", "perceptual", "models"},
+    {"config", "losses", "penalties", "constraints", "trees", "metrics", "protocols", "perceptual", "models"},
     {"state", "optim", "steps", "transfer"},
     {
         "data",
@@ -21,11 +21,13 @@ RINGS = [
         "pretrained",
         "weight_files",
         "torch_files",
+        "torch_names",
+        "torch_weights",
         "downloads",
         "logs",
         "launch",
     },
-    {"experiment", "start", "evaluation", "report", "loop", "comparison", "preparation", "demo"},
+    {"experiment", "hardest", "stagewise", "start", "evaluation", "report", "loop", "comparison", "conversion", "preparation", "demo"},
 ]
 # One module each knows an outside library.
 ONLY_IN = {

@@ -26,7 +26,7 @@ def test_every_configuration_parses_and_builds(name):
     experiment = config.parse(importlib.import_module(f"configs.{name}").get_config())
     networks = build_networks(experiment)
     assert networks.slices == experiment.model.slices
-    assert networks.critic is not None
+    assert (networks.critic is not None) == (experiment.loss.adversarial > 0)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -66,8 +66,8 @@ def test_outside_the_window_hu_are_restored_or_clipped(series):
 
 
 def test_slices_too_small_for_the_network_are_refused():
-    with pytest.raises(InputError, match=r"slices of \(16, 40\); a model needs 17 or more"):
-        evaluation.denoise_volume(trained(1), np.zeros((2, 16, 40), np.int16))
+    with pytest.raises(InputError, match=r"slices of \(8, 40\); a model needs 9 or more"):
+        evaluation.denoise_volume(trained(1), np.zeros((2, 8, 40), np.int16))
 
 
 @pytest.mark.parametrize("shape", [(17, 23), (41, 30)])

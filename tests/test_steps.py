@@ -27,7 +27,7 @@ def setup(features, tmp_path, **changes):
     shape = (draws, 4, experiment.model.slices, 20, 20)
     batches = steps.Batches(
         random.integers(-300, 300, shape).astype(np.int16),
-        random.integers(-300, 300, (draws, 4, 20, 20)).astype(np.int16),
+        random.integers(-300, 300, (draws, 4, 1, 20, 20)).astype(np.int16),
     )
     step = jax.jit(steps.make_train_step(networks, objective, unroll=True))
     return experiment, networks, objective, start, batches, step
@@ -63,13 +63,14 @@ def test_the_step_is_critic_updates_then_one_generator_update(features, tmp_path
     critic, moments = start.critic.params, tx.init(start.critic.params)
     for k in range(2):
         fake = networks.denoise(start.generator.params, low[k])[:, 0]
+        real = full[k][:, 0]
         share = jax.random.uniform(keys[k], (4, 1, 1, 1))
-        mixed = share * full[k] + (1 - share) * fake
+        mixed = share * real + (1 - share) * fake
 
-        def loss(p, fake=fake, k=k, mixed=mixed):
+        def loss(p, fake=fake, real=real, mixed=mixed):
             slopes = jax.vmap(jax.grad(lambda x: networks.score(p, x[None])[0]))(mixed)
             norm = jnp.sqrt(jnp.sum(slopes**2, (1, 2, 3)) + 1e-12)
-            gap = networks.score(p, fake).mean() - networks.score(p, full[k]).mean()
+            gap = networks.score(p, fake).mean() - networks.score(p, real).mean()
             return gap + 10 * jnp.mean((norm - 1) ** 2)
 
         updates, moments = tx.update(jax.grad(loss)(critic), moments)

@@ -9,18 +9,22 @@ Slices enter through the encoder only: the first (slices - 1) / 2 convolutions a
 in z; everything else is 2D on each remaining slice, and contracting paths take the centre slices.
 """
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from cpca_jax.models.layers import Conv, Deconv, as_answer, centre_slices
+from cpca_jax.models.layers import (
+    FINAL_ACTIVATIONS,
+    Conv,
+    Deconv,
+    as_answer,
+    centre_slices,
+    kernel_size,
+)
 from cpca_jax.types import Centres, Slabs
 
 SLICES = (1, 3, 5, 7, 9)
-FINAL_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": nn.relu, "none": lambda x: x}
 
 
 class CPCA(nn.Module):
@@ -43,8 +47,9 @@ class CPCA(nn.Module):
     use_bias: bool = False
     dtype: DTypeLike = jnp.float32
 
-    # Smallest slice edge: the four unpadded 3x3 convolutions must leave one pixel.
+    # Edge of what one pixel of the answer sees; smallest slice that leaves the encoder a pixel.
     receptive_field = 17
+    smallest_edge = 9
 
     @nn.compact
     def __call__(self, x: Slabs) -> Centres:
@@ -69,22 +74,22 @@ class CPCA(nn.Module):
         """The four encoder maps, the first ones deeper in z than the last."""
         maps: list[Array] = []
         for layer in (1, 2, 3, 4):
-            kernel_size = (3, 3, 3) if layer <= (self.slices - 1) // 2 else (3, 3)
+            size = kernel_size(3, layer, self.slices)
             previous = maps[-1] if maps else x
-            maps.append(nn.relu(self._layer(Conv, f"conv{layer}", kernel_size)(previous)))
+            maps.append(nn.relu(self._layer(Conv, f"conv{layer}", size)(previous)))
         return maps
 
     def _layer(
         self,
         kind: type[Conv],
         name: str,
-        kernel_size: tuple[int, ...] = (3, 3),
+        size: tuple[int, ...] = (3, 3),
         *,
         features: int | None = None,
     ) -> Conv:
         return kind(
             features=self.features if features is None else features,
-            kernel_size=kernel_size,
+            kernel_size=size,
             use_bias=self.use_bias,
             dtype=self.dtype,
             name=name,

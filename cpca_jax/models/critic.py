@@ -19,7 +19,7 @@ Maps = Float[Array, "batch _ _ _"]
 
 
 class Critic(nn.Module):
-    """Wasserstein critic over (batch, y, x, 1) in network range; one score per image.
+    """Critic over (batch, y, x, 1) in network range; one score per image.
 
     Its dense layer fixes the image size: a critic made for 64x64 scores 64x64 only.
 
@@ -35,12 +35,15 @@ class Critic(nn.Module):
     slope: float = 0.2
     dtype: DTypeLike = jnp.float32
 
+    # Neighbouring slices it scores together.
+    slices = 1
+
     @nn.compact
     def __call__(self, x: Images) -> Scores:
         """Score each image; higher is more like full dose."""
         for number, features in enumerate(self.features, start=1):
             stride = 1 if number % 2 else 2
-            x = _StridedConv(features, stride, self.dtype, name=f"conv{number}")(x)
+            x = StridedConv(features, stride, self.dtype, name=f"conv{number}")(x)
             x = nn.leaky_relu(x, self.slope)
         x = x.reshape(x.shape[0], -1)
         x = nn.Dense(self.dense, dtype=self.dtype, kernel_init=glorot, name="dense1")(x)
@@ -49,7 +52,7 @@ class Critic(nn.Module):
         return x[:, 0].astype(jnp.float32)
 
 
-class _StridedConv(nn.Module):
+class StridedConv(nn.Module):
     """3x3 convolution with 'same' padding and a bias."""
 
     features: int
@@ -58,6 +61,7 @@ class _StridedConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Maps) -> Maps:
+        """Convolve (batch, y, x, channel)."""
         kernel = self.param("kernel", glorot, (3, 3, x.shape[-1], self.features), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         pads = same_pads((x.shape[1], x.shape[2]), (3, 3), self.stride)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Float
@@ -16,10 +16,51 @@ from jaxtyping import Float
 from cpca_jax.models.convolution import conv2d, deconv2d
 from cpca_jax.types import Centres
 
+# What a denoiser may end with, and how its plain convolutions treat the border of a slice.
+FINAL_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": nn.relu, "none": lambda x: x}
+PADDINGS = ("mirrored", "zeros")
+
 Features = Float[Array, "batch _ _ _ _"]
 Operation = Callable[[Array, Array], Array]
 
+# Collection that is mutable in training only: where batch normalisation leaves its new moments.
+STATISTICS = "statistics"
+# Leaves of the parameter tree that no gradient moves.
+MOMENTS = frozenset({"mean", "variance"})
+
 glorot = nn.initializers.glorot_uniform()
+
+
+def normal(sd: float) -> Initializer:
+    """Initialiser N(0, sd^2)."""
+    return nn.initializers.normal(sd)
+
+
+def padded_conv2d(x: Array, kernel: Array) -> Array:
+    """Convolution that keeps the size: zeros around every layer's input."""
+    y, x_ = kernel.shape[0] // 2, kernel.shape[1] // 2
+    return conv2d(x, kernel, pads=((y, y), (x_, x_)))
+
+
+def with_border(x: Features, padding: str, margin: int) -> tuple[Features, Operation]:
+    """What a plain chain of convolutions starts from, and the convolution its layers use.
+
+    "mirrored": the slab is mirrored once at its border by `margin` pixels and the layers are
+    unpadded, so that the size comes out as it went in; `margin` pixels inside, the answer is that
+    of the unpadded network. "zeros": every layer pads its own input with zeros.
+    """
+    if padding == "zeros":
+        return x, padded_conv2d
+    around = (margin, margin)
+    return jnp.pad(x, ((0, 0), (0, 0), around, around, (0, 0)), mode="reflect"), conv2d
+
+
+def kernel_size(edge: int, number: int, slices: int) -> tuple[int, ...]:
+    """Kernel of layer `number` (from 1): the first (slices - 1) / 2 layers look at 3 slices.
+
+    CPCA's rule for its encoder (released code), here for every denoiser.
+    """
+    return (3, edge, edge) if number <= (slices - 1) // 2 else (edge, edge)
 
 
 def slicewise(operation: Operation, x: Features, kernel: Array) -> Features:
@@ -91,6 +132,49 @@ class Deconv(Conv):
     """Transposed convolution of stride 1, unpadded: in plane the slab grows by k - 1."""
 
     operation: Operation = deconv2d
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation per map, moments over batch, z, y and x (Ioffe and Szegedy 2015).
+
+    The running moments are leaves of the parameter tree, so that the tree is all a denoiser
+    needs. Where the collection "statistics" is mutable, and in training only, the batch's own
+    moments normalise and the new running ones are left in that collection.
+
+    Attributes:
+        momentum: what the running moments keep of themselves in a step.
+        epsilon: added to the variance.
+        frozen: use the running moments always, and leave them as they are.
+        dtype: of the answer; moments are float32.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    frozen: bool = False
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Features) -> Features:
+        """Normalise each map."""
+        zeros, ones, shape = nn.initializers.zeros, nn.initializers.ones, (x.shape[-1],)
+        scale = self.param("scale", ones, shape, jnp.float32)
+        bias = self.param("bias", zeros, shape, jnp.float32)
+        mean = lax.stop_gradient(self.param("mean", zeros, shape, jnp.float32))
+        variance = lax.stop_gradient(self.param("variance", ones, shape, jnp.float32))
+        values = x.astype(jnp.float32)
+        if self.is_mutable_collection(STATISTICS) and not self.frozen:
+            mean, variance = self._observe(values, mean, variance)
+        normal = (values - mean) * lax.rsqrt(variance + self.epsilon)
+        return (normal * scale + bias).astype(self.dtype)
+
+    def _observe(self, values: Array, mean: Array, variance: Array) -> tuple[Array, Array]:
+        """The batch's moments; the running ones move towards them."""
+        axes = (0, 1, 2, 3)
+        batch_mean, batch_variance = jnp.mean(values, axes), jnp.var(values, axes)
+        for name, old, new in (("mean", mean, batch_mean), ("variance", variance, batch_variance)):
+            moved = self.momentum * old + (1 - self.momentum) * lax.stop_gradient(new)
+            self.put_variable(STATISTICS, name, moved)
+        return batch_mean, batch_variance
 
 
 def as_answer(x: Features) -> Centres:

@@ -38,8 +38,8 @@ def test_patches_are_cut_where_they_say(series):
     for slab, full in zip(*patches, strict=True):
         for one in series:
             for z in range(2, len(one.full) - 2):
-                for y, x in np.argwhere(one.full[z, :25, :25] == full[0, 0]):
-                    if np.array_equal(one.full[z, y : y + 16, x : x + 16], full):
+                for y, x in np.argwhere(one.full[z, :25, :25] == full[0, 0, 0]):
+                    if np.array_equal(one.full[z, y : y + 16, x : x + 16], full[0]):
                         want = one.quarter[z - 2 : z + 3, y : y + 16, x : x + 16]
                         found += np.array_equal(want, slab)
     assert found == 20
@@ -48,7 +48,7 @@ def test_patches_are_cut_where_they_say(series):
 def test_patches_of_air_are_drawn_again(series):
     kept = PatchSampler(series, PatchSpec(16, 1, air_fraction=0.6)).draw(0, 0, 200)
     free = PatchSampler(series, PatchSpec(16, 1, air_fraction=1.1)).draw(0, 0, 200)
-    shares = [np.mean(p.full <= -500, axis=(1, 2)) for p in (kept, free)]
+    shares = [np.mean(p.full <= -500, axis=(1, 2, 3)) for p in (kept, free)]
     assert shares[0].max() < 0.6
     assert shares[1].max() >= 0.6
 

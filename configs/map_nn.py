@@ -1,0 +1,29 @@
+"""MAP-NN style (Shan et al. 2019): CPCA with input shortcut, repeated with shared weights.
+
+python train.py --config configs/map_nn.py --workdir runs/map_nn --config.data.store=STORE
+On two cores: --config configs/map_nn.py:cpu
+
+Weights of the terms, rate and decay are those of the released code, which also has an edge loss of
+weight 50; that one is left out. Its abdomen window is [-160, 240] HU.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(variant: str = "published") -> ConfigDict:
+    """The published recipe, or ":cpu" in minutes."""
+    config = base.get_config()
+    config.model.name = "map_nn"
+    config.data.window_hu = (-160.0, 240.0)
+    config.loss.perceptual = 0.0
+    config.loss.mse = 50.0
+    config.optim.decay = "inverse_sqrt_epoch"
+    config.train.epochs = 80
+    if variant == "cpu":
+        config = base.short(base.narrow_critic(base.for_two_cores(config)))
+        config.model.fields.repetitions = 3
+        config.loss.perceptual = 0.0
+        config.data.batch = 8
+    return config

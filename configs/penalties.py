@@ -1,0 +1,24 @@
+"""The gradient-penalty laboratory: CPCA-1 at a size for two cores, with another penalty.
+
+python train.py --config configs/penalties.py:r1 --workdir runs/penalty-r1 \
+    --config.data.store=STORE
+
+Behind the colon any row of cpca_jax.penalties.PENALTIES; the weight is its published one.
+docs/penalties.md shows what the curves look like, and how to write a new row.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import cpu
+from cpca_jax.penalties import PENALTIES
+
+
+def get_config(variant: str = "two_sided") -> ConfigDict:
+    """CPCA-1 with the penalty called `variant`."""
+    config = cpu.get_config()
+    config.loss.penalty = variant
+    if variant in PENALTIES:  # any other name is refused with the list, like every wrong name
+        config.loss.penalty_weight = PENALTIES[variant].weight
+    config.data.batch = 8
+    config.train.epochs = 4
+    return config

@@ -1,0 +1,59 @@
+"""CNN: three convolutions, of 9x9, 3x3 and 5x5 pixels, and nothing else.
+
+Chen et al., "Low-dose CT via convolutional neural network" (Biomed. Opt. Express 8, 2017), the
+first of the deck's comparison systems. 64 and 32 maps, ReLU between the layers, no batch
+normalisation. Where the paper's own choice could not be found (last activation, padding) the
+defaults are those of ldct-benchmark's CNN-10.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from cpca_jax.models.layers import FINAL_ACTIVATIONS, Conv, as_answer, kernel_size, with_border
+from cpca_jax.types import Centres, Slabs
+
+EDGES = (9, 3, 5)
+SLICES = (1, 3, 5, 7)
+
+
+class CNN(nn.Module):
+    """Chen's three-layer network; see the module's docstring.
+
+    Attributes:
+        slices: neighbouring slices it looks at: 1 as published, or 3, 5, 7 with as many of the
+            first layers 3 slices deep.
+        features: maps of the first two layers.
+        final_activation: "none" (ldct-benchmark), or "relu" (DLDenoise).
+        padding: "zeros" in every re-implementation; "mirrored" makes the layers unpadded.
+        use_bias: on in every re-implementation.
+        dtype: of the computation; parameters and answer are float32.
+    """
+
+    slices: int = 1
+    features: tuple[int, int] = (64, 32)
+    final_activation: str = "none"
+    padding: str = "zeros"
+    use_bias: bool = True
+    dtype: DTypeLike = jnp.float32
+
+    receptive_field = 15
+    smallest_edge = 8
+
+    @nn.compact
+    def __call__(self, x: Slabs) -> Centres:
+        """Denoise a slab's centres: (batch, z, y, x, 1) -> (batch, z - slices + 1, y, x, 1)."""
+        y, operation = with_border(x, self.padding, self.receptive_field // 2)
+        widths = (*self.features, 1)
+        for number, (edge, features) in enumerate(zip(EDGES, widths, strict=True), start=1):
+            if number > 1:
+                y = nn.relu(y)
+            y = Conv(
+                features=features,
+                kernel_size=kernel_size(edge, number, self.slices),
+                use_bias=self.use_bias,
+                dtype=self.dtype,
+                operation=operation,
+                name=f"conv{number}",
+            )(y)
+        return as_answer(FINAL_ACTIVATIONS[self.final_activation](y))

@@ -1,0 +1,124 @@
+"""GAN-3D: a 3D generator that predicts the noise, and a discriminator of its own.
+
+Wolterink et al., "Generative adversarial networks for noise reduction in low-dose CT" (IEEE TMI
+36(12), 2017). The paper's figure gives seven 3D convolutions whose answer is subtracted from the
+input, and a discriminator of nine convolutions in groups of three. Maps, strides and slopes are
+those of the only public code found (DLDenoise), which is not the authors'.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from cpca_jax.models.critic import StridedConv
+from cpca_jax.models.layers import (
+    BatchNorm,
+    Conv,
+    as_answer,
+    centre_slices,
+    glorot,
+    kernel_size,
+    padded_conv2d,
+    with_border,
+)
+from cpca_jax.types import Centres, Scores, Slabs
+
+SLICES = (1, 3, 5, 7, 9, 11, 13, 15)
+
+
+class GAN3D(nn.Module):
+    """Wolterink's generator; see the module's docstring.
+
+    Attributes:
+        slices: neighbouring slices it looks at: 15 as published (all seven layers 3x3x3); with
+            fewer, the first (slices - 1) / 2 layers are 3 slices deep.
+        features: maps of the first six layers.
+        slope: of the leaky ReLU.
+        padding: "mirrored": unpadded layers behind a mirrored border; or "zeros".
+        use_norm: batch normalisation after the first six layers.
+        momentum: of its running moments.
+        dtype: of the computation; parameters and answer are float32.
+    """
+
+    slices: int = 15
+    features: tuple[int, ...] = (32, 32, 64, 64, 128, 128)
+    slope: float = 0.01
+    padding: str = "mirrored"
+    use_norm: bool = True
+    momentum: float = 0.9
+    dtype: DTypeLike = jnp.float32
+
+    receptive_field = 15
+    smallest_edge = 8
+
+    @nn.compact
+    def __call__(self, x: Slabs) -> Centres:
+        """Denoise a slab's centres: (batch, z, y, x, 1) -> (batch, z - slices + 1, y, x, 1)."""
+        outputs = x.shape[1] - (self.slices - 1)
+        y, operation = with_border(x, self.padding, self.receptive_field // 2)
+        widths = (*self.features, 1)
+        for number, features in enumerate(widths, start=1):
+            y = Conv(
+                features=features,
+                kernel_size=kernel_size(3, number, self.slices),
+                use_bias=True,
+                dtype=self.dtype,
+                operation=operation,
+                name=f"conv{number}",
+            )(y)
+            if number == len(widths):
+                break
+            if self.use_norm:
+                norm = BatchNorm(momentum=self.momentum, dtype=self.dtype, name=f"norm{number}")
+                y = norm(y)
+            y = nn.leaky_relu(y, self.slope)
+        return as_answer(centre_slices(x, outputs).astype(self.dtype) - y)
+
+
+class GAN3DDiscriminator(nn.Module):
+    """Wolterink's discriminator: one score per slab of five slices, higher for full dose.
+
+    The first two convolutions are 3D and unpadded in z, which takes five slices to one; then
+    seven 2D ones, every third of stride 2, and two dense layers. The score is the logit of the
+    paper's two classes; the sigmoid is in the loss (`losses.ADVERSARIAL["cross_entropy"]`).
+
+    Attributes:
+        features: maps of the three groups of three convolutions.
+        dense: units of the first dense layer.
+        slope: of the leaky ReLU.
+        dtype: of the computation; parameters and scores are float32.
+    """
+
+    features: tuple[int, int, int] = (32, 64, 128)
+    dense: int = 256
+    slope: float = 0.01
+    dtype: DTypeLike = jnp.float32
+
+    # Neighbouring slices it scores together.
+    slices = 5
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch z y x 1"]) -> Scores:
+        """Score each slab."""
+        for number in (1, 2):
+            x = Conv(
+                features=self.features[0],
+                kernel_size=(3, 3, 3),
+                use_bias=True,
+                dtype=self.dtype,
+                operation=padded_conv2d,
+                name=f"conv{number}",
+            )(x)
+            x = nn.leaky_relu(x, self.slope)
+        maps = x[:, 0]
+        widths = [w for w in self.features for _ in range(3)]
+        for number in range(3, len(widths) + 1):
+            stride = 2 if number % 3 == 0 else 1
+            conv = StridedConv(widths[number - 1], stride, self.dtype, name=f"conv{number}")
+            maps = nn.leaky_relu(conv(maps), self.slope)
+        flat = maps.reshape(maps.shape[0], -1)
+        hidden = nn.Dense(self.dense, dtype=self.dtype, kernel_init=glorot, name="dense1")(flat)
+        hidden = nn.leaky_relu(hidden, self.slope)
+        score = nn.Dense(1, dtype=self.dtype, kernel_init=glorot, name="dense2")(hidden)
+        return score[:, 0].astype(jnp.float32)

@@ -1,0 +1,58 @@
+"""The generator of WGAN-VGG: eight 3x3 convolutions.
+
+Yang et al., "Low dose CT image denoising using a generative adversarial network with Wasserstein
+distance and perceptual loss" (IEEE TMI 37(6), 2018), and its released code: 32 maps, ReLU after
+every layer, the last one included, no padding and no biases. Its critic is `critic.Critic`.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from cpca_jax.models.layers import FINAL_ACTIVATIONS, Conv, as_answer, kernel_size, with_border
+from cpca_jax.types import Centres, Slabs
+
+LAYERS = 8
+SLICES = (1, 3, 5, 7, 9)
+
+
+class WGANVGG(nn.Module):
+    """Yang's generator; see the module's docstring.
+
+    Attributes:
+        slices: neighbouring slices it looks at: 1 as published; with more, the first
+            (slices - 1) / 2 layers are 3 slices deep.
+        features: maps of every layer but the last.
+        final_activation: "relu" (paper, released code), or "none" (ldct-benchmark).
+        padding: "mirrored": unpadded layers as in the released code, which maps 80x80 to 64x64,
+            behind a mirrored border that gives the size back. "zeros" (PyTorch versions).
+        use_bias: off in the released code, on in the PyTorch versions.
+        dtype: of the computation; parameters and answer are float32.
+    """
+
+    slices: int = 1
+    features: int = 32
+    final_activation: str = "relu"
+    padding: str = "mirrored"
+    use_bias: bool = False
+    dtype: DTypeLike = jnp.float32
+
+    receptive_field = 17
+    smallest_edge = 9
+
+    @nn.compact
+    def __call__(self, x: Slabs) -> Centres:
+        """Denoise a slab's centres: (batch, z, y, x, 1) -> (batch, z - slices + 1, y, x, 1)."""
+        y, operation = with_border(x, self.padding, self.receptive_field // 2)
+        for number in range(1, LAYERS + 1):
+            if number > 1:
+                y = nn.relu(y)
+            y = Conv(
+                features=self.features if number < LAYERS else 1,
+                kernel_size=kernel_size(3, number, self.slices),
+                use_bias=self.use_bias,
+                dtype=self.dtype,
+                operation=operation,
+                name=f"conv{number}",
+            )(y)
+        return as_answer(FINAL_ACTIVATIONS[self.final_activation](y))
