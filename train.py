@@ -8,11 +8,10 @@ Interrupt it and run the same command again: it goes on.
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
 
 from cpca_jax import config, launch, logs, stagewise
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
+_CONFIG = launch.config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 launch.require("config", "workdir")
 

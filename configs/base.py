@@ -142,8 +142,8 @@ def pixels_for_two_cores(config: ConfigDict) -> ConfigDict:
 
 
 def short(config: ConfigDict) -> ConfigDict:
-    """A training of 800 steps, validated on few slices."""
-    config.train.epochs = 8
+    """A training of 400 steps, validated on few slices."""
+    config.train.epochs = 4
     config.train.steps_per_epoch = 100
     config.train.validation_slices = 11
     return config

@@ -20,4 +20,7 @@ def get_config(variant: str = "published") -> ConfigDict:
     config.data.batch = 68
     config.optim.learning_rate = 1.5837e-4
     config.train.epochs = 86
-    return base.pixels_for_two_cores(config) if variant == "cpu" else config
+    if variant == "cpu":
+        config = base.pixels_for_two_cores(config)
+        config.train.epochs = 8
+    return config

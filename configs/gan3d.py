@@ -37,5 +37,5 @@ def get_config(variant: str = "published") -> ConfigDict:
         config.model.fields.features = (8, 8, 16, 16, 32, 32)
         config.data.patch = 46
         config.data.batch = 4
-        config.train.epochs = 4
+        config.train.epochs = 3
     return config

@@ -19,6 +19,6 @@ def get_config(variant: str = "two_sided") -> ConfigDict:
     config.loss.penalty = variant
     if variant in PENALTIES:  # any other name is refused with the list, like every wrong name
         config.loss.penalty_weight = PENALTIES[variant].weight
-    config.data.batch = 8
-    config.train.epochs = 4
+    config.train.epochs = 2
+    config.train.log_every = 5
     return config

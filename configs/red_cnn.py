@@ -30,5 +30,6 @@ def get_config(variant: str = "published") -> ConfigDict:
         config.data.batch = 8
         config.optim.learning_rate = 3e-4
         config.train.epochs = 6
+        config.train.validation_slices = 4  # a slice costs seconds
         config.optim.half_life = 2.0
     return config

@@ -28,6 +28,6 @@ def get_config(variant: str = "published") -> ConfigDict:
     if variant == "cpu":
         config = base.short(base.narrow_critic(base.for_two_cores(config)))
         config.data.patch = 64
-        config.data.batch = 16
+        config.data.batch = 8
         config.optim.beta2 = 0.999
     return config

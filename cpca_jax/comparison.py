@@ -36,7 +36,8 @@ class Choices:
 def compare(runs: Sequence[Path], store: Path, output: Path, choices: Choices) -> report.Table:
     """Score quarter dose and every run on one split of a store; write the report.
 
-    Writes table.md, table.csv, metrics.json, slices.csv, case-*.png and curves.png into `output`.
+    Writes table.md, table.csv, metrics.json, slices.csv, case-*.png, curves.png and critics.png
+    into `output`.
 
     Raises:
         InputError: an unknown protocol, a missing store, run or feature network, an empty split.
@@ -72,6 +73,7 @@ def compare(runs: Sequence[Path], store: Path, output: Path, choices: Choices) -
     )
     report.write_tables(output, table, scores)
     _draw_curves(output, runs, protocol)
+    _draw_critics(output, runs)
     logs.say(report.markdown(table))
     return table
 
@@ -147,6 +149,14 @@ def _draw_curves(output: Path, runs: Sequence[Path], protocol: Protocol) -> None
             notes.add(f"{used.perceptual.network} {used.perceptual.tap}")
     if curves:
         report.draw_curves(output / "curves.png", curves, ", ".join(sorted(notes)))
+
+
+def _draw_critics(output: Path, runs: Sequence[Path]) -> None:
+    """Gradient norms and Wasserstein estimates of the runs that had a critic."""
+    logged = {run.resolve().name: logs.read_jsonl(run / "train.jsonl") for run in runs}
+    curves = {name: lines for name, lines in logged.items() if lines and "wasserstein" in lines[0]}
+    if curves:
+        report.draw_critics(output / "critics.png", curves)
 
 
 def _describe(store: Store, series: Sequence[PairedSeries], choices: Choices) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from absl import flags
+from ml_collections import config_flags
 
 from cpca_jax import logs
 from cpca_jax.errors import InputError
@@ -72,6 +73,22 @@ def _parse_flags() -> None:
 
 
 _REQUIRED: list[str] = []
+
+
+def config_flag() -> flags.FlagHolder[Any]:
+    """The flag --config FILE with --config.group.field=value behind it.
+
+    Fields that the file does not have are let through, because a network's own fields are not all
+    written there; `config.parse` refuses those that nothing knows, by name.
+    """
+    flag: flags.FlagHolder[Any] = config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "The experiment: a file of configs/.",
+        lock_config=False,
+        accept_new_attributes=True,
+    )
+    return flag
 
 
 def require(*names: str) -> None:

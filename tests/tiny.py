@@ -64,5 +64,6 @@ def configuration(store: Path, **changes: Any) -> Experiment:
         place = chosen
         for parent in parents:
             place = getattr(place, parent)
-        setattr(place, leaf, value)
+        with place.ignore_type():  # a width may be a number or one for each layer
+            setattr(place, leaf, value)
     return config.parse(chosen)

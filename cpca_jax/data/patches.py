@@ -81,9 +81,8 @@ class PatchSampler:
         wanted = set(places)
         kept = [tuple(place) in wanted for place in self._centres.tolist()]
         if not any(kept):
-            raise StoreError(
-                f"none of {len(wanted)} chosen slices has {self.spec.depth - 1} others"
-            )
+            needed = self.spec.depth - 1
+            raise StoreError(f"none of {len(wanted)} chosen slices has {needed} regular neighbours")
         chosen = copy.copy(self)
         chosen._centres = self._centres[kept]
         return chosen

@@ -97,3 +97,49 @@ def test_prefetch_passes_errors_on():
 
     with pytest.raises(StoreError, match="step 0"):
         list(prefetch(broken, 0, 3))
+
+
+def test_a_patch_may_have_several_centres(series):
+    """The full-dose slices lie in the middle of the slab, at the same place in plane."""
+    spec = PatchSpec(16, 3, centres=3)
+    patches = PatchSampler(series, spec).draw(0, 0, 6)
+    assert patches.quarter.shape == (6, 5, 16, 16)
+    assert patches.full.shape == (6, 3, 16, 16)
+    for slab, full in zip(*patches, strict=True):
+        # The tiny store's two doses differ by independent noise of 40 and 20 HU only.
+        spread = [np.std(slab[k : k + 3].astype(float) - full) for k in range(3)]
+        assert np.std(slab[1:4].astype(float) - full) < 60
+        assert np.argmin(spread) == 1 or min(spread) > 0.8 * spread[1]
+
+
+@pytest.mark.parametrize("name", ["flips", "dihedral"])
+def test_augmentation_turns_both_doses_alike(series, name):
+    plain = PatchSampler(series, PatchSpec(16, 3)).draw(3, 4, 64)
+    turned = PatchSampler(series, PatchSpec(16, 3, augmentation=name)).draw(3, 4, 64)
+    seen = set()
+    for before, slab, full in zip(plain.quarter, turned.quarter, turned.full, strict=True):
+        ways = {
+            (y, x, k): np.rot90(before[:, :: 1 - 2 * y, :: 1 - 2 * x], k, axes=(1, 2))
+            for y in (0, 1)
+            for x in (0, 1)
+            for k in (0, 1)
+        }
+        way = next(w for w, moved in ways.items() if np.array_equal(moved, slab))
+        seen.add(way)
+        y, x, k = way
+        own = plain.full[[np.array_equal(before, q) for q in plain.quarter]][0]
+        np.testing.assert_array_equal(
+            full, np.rot90(own[:, :: 1 - 2 * y, :: 1 - 2 * x], k, axes=(1, 2))
+        )
+    assert len(seen) == (4 if name == "flips" else 8)
+
+
+def test_a_restricted_sampler_draws_from_its_slices_only(series):
+    sampler = PatchSampler(series, PatchSpec(16, 1)).restricted([(1, 2), (0, 5)])
+    allowed = {series[1].full[2].tobytes(), series[0].full[5].tobytes()}
+    wanted = [np.frombuffer(a, np.int16).reshape(40, 40) for a in allowed]
+    for full in sampler.draw(0, 0, 12).full[:, 0]:
+        views = [np.lib.stride_tricks.sliding_window_view(w, (16, 16)) for w in wanted]
+        assert any((v == full).all(axis=(2, 3)).any() for v in views)
+    with pytest.raises(StoreError, match="none of 1 chosen slices has 4 regular neighbours"):
+        PatchSampler(series, PatchSpec(16, 5)).restricted([(0, 0)])
