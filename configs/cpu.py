@@ -3,7 +3,7 @@
 python train.py --config configs/cpu.py --workdir runs/cpu --config.data.store=STORE
 
 Smaller than the deck's in four ways: patches of 48, batches of 8, a critic half as wide, and VGG16
-(which the installation brings) at relu3_3. See docs/mayo.md for what came out on real slices.
+(which the installation brings) at relu3_3. See docs/methods.md.
 """
 
 from ml_collections import ConfigDict

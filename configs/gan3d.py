@@ -37,5 +37,7 @@ def get_config(variant: str = "published") -> ConfigDict:
         config.model.fields.features = (8, 8, 16, 16, 32, 32)
         config.data.patch = 46
         config.data.batch = 4
-        config.train.epochs = 3
+        config.data.air_fraction = 1.0
+        config.optim.learning_rate = 3e-4
+        config.train.epochs = 2
     return config

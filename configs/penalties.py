@@ -4,7 +4,7 @@ python train.py --config configs/penalties.py:r1 --workdir runs/penalty-r1 \
     --config.data.store=STORE
 
 Behind the colon any row of cpca_jax.penalties.PENALTIES; the weight is its published one.
-docs/penalties.md shows what the curves look like, and how to write a new row.
+docs/penalties.md says what they are, and how to write a new row.
 """
 
 from ml_collections import ConfigDict
@@ -19,6 +19,7 @@ def get_config(variant: str = "two_sided") -> ConfigDict:
     config.loss.penalty = variant
     if variant in PENALTIES:  # any other name is refused with the list, like every wrong name
         config.loss.penalty_weight = PENALTIES[variant].weight
-    config.train.epochs = 2
+    config.train.steps = 120
     config.train.log_every = 5
+    config.train.validation_slices = 2
     return config

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import CHECKOUT
 
 from cpca_jax import constraints, penalties
 from cpca_jax.models import build_critic
@@ -215,3 +216,15 @@ def test_no_gradient_flows_through_the_singular_vectors(key):
     want = -kernel[0, 0] / sigma**2 * np.outer(left, right)
     want[0, 0] += 1 / sigma
     np.testing.assert_allclose(jax.grad(first)(params["a"]["kernel"]), want, atol=1e-5)
+
+
+def test_the_guides_example_works(key):
+    """The code block of docs/penalties.md is run as it stands, in a table of its own."""
+    text = (CHECKOUT / "docs" / "penalties.md").read_text()
+    block = text.split("```python\n")[1].split("```")[0]
+    names = {**vars(penalties), "PENALTIES": {}}
+    exec(block, names)
+    real, fake = jax.random.uniform(key, (2, 5, 8, 8, 1))
+    value, norm = names["PENALTIES"]["r1_r2"](linear(3.0, 8), key, real, fake)
+    np.testing.assert_allclose(value, 9.0, rtol=1e-5)
+    np.testing.assert_allclose(norm, 3.0, rtol=1e-5)

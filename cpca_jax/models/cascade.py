@@ -36,7 +36,7 @@ class Cascade(nn.Module):
     depth: int = 5
     features: int = 64
     see_original: bool = True
-    momentum: float = 0.9
+    momentum: float = 0.99
     dtype: DTypeLike = jnp.float32
 
     smallest_edge = 3

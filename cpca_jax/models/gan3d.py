@@ -46,7 +46,7 @@ class GAN3D(nn.Module):
     slope: float = 0.01
     padding: str = "mirrored"
     use_norm: bool = True
-    momentum: float = 0.9
+    momentum: float = 0.99
     dtype: DTypeLike = jnp.float32
 
     receptive_field = 15
