@@ -276,6 +276,6 @@ def _score(
     spec: perceptual.FeatureSpec,
 ) -> dict[str, Array]:
     images = protocol.window.normalise(images_hu)[..., None]
-    difference = perceptual.features(params, images, spec=spec) - reference
-    distance = jnp.mean(difference**2, axis=(1, 2, 3))
+    features = perceptual.features(params, images, spec=spec)
+    distance = perceptual.feature_distance(features, reference)
     return protocol.score(images_hu, target_hu) | {"perceptual": distance}

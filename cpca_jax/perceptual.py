@@ -152,9 +152,20 @@ def perceptual_distance(
         return features(params, slices, spec=spec, dtype=dtype).astype(jnp.float32)
 
     # Two passes rather than one of both batches: only the prediction's is differentiated.
-    difference = of_slices(prediction) - of_slices(lax.stop_gradient(target))
-    per_slice = REDUCTIONS[reduction](NORMS[norm](difference), axis=(1, 2, 3))
+    of_prediction, of_target = of_slices(prediction), of_slices(lax.stop_gradient(target))
+    per_slice = feature_distance(of_prediction, of_target, reduction=reduction, norm=norm)
     return jnp.mean(per_slice.reshape(prediction.shape[:2]), axis=1)
+
+
+def feature_distance(
+    prediction: Float[Array, "batch fy fx c"],
+    target: Float[Array, "batch fy fx c"],
+    *,
+    reduction: str = "mean",
+    norm: str = "l2",
+) -> Scores:
+    """Distance between two images' features, see `perceptual_distance`; one number per image."""
+    return REDUCTIONS[reduction](NORMS[norm](prediction - target), axis=(1, 2, 3))
 
 
 def _check_key(what: str, key: str, table: dict[str, Any]) -> None:
