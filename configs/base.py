@@ -121,12 +121,14 @@ def for_two_cores(config: ConfigDict) -> ConfigDict:
     return config
 
 
-def narrow_critic(config: ConfigDict) -> ConfigDict:
-    """A critic half as wide, and features of VGG16 at a shallower layer."""
+def adversarial_for_two_cores(config: ConfigDict) -> ConfigDict:
+    """A short adversarial training: a critic half as wide, VGG16 at a shallower layer."""
+    config = for_two_cores(config)
+    config.data.batch = 8
     config.critic.fields.features = (32, 32, 64, 64, 128, 128)
     config.critic.fields.dense = 256
     config.perceptual.tap = "relu3_3"
-    return config
+    return short(config)
 
 
 def pixels_for_two_cores(config: ConfigDict) -> ConfigDict:

@@ -13,6 +13,4 @@ from configs import base
 
 def get_config() -> ConfigDict:
     """The experiment."""
-    config = base.narrow_critic(base.for_two_cores(base.get_config()))
-    config.data.batch = 8
-    return base.short(config)
+    return base.adversarial_for_two_cores(base.get_config())

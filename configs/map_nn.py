@@ -22,8 +22,7 @@ def get_config(variant: str = "published") -> ConfigDict:
     config.optim.decay = "inverse_sqrt_epoch"
     config.train.epochs = 80
     if variant == "cpu":
-        config = base.short(base.narrow_critic(base.for_two_cores(config)))
+        config = base.adversarial_for_two_cores(config)
         config.model.fields.repetitions = 3
         config.loss.perceptual = 0.0
-        config.data.batch = 8
     return config

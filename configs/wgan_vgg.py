@@ -26,8 +26,7 @@ def get_config(variant: str = "published") -> ConfigDict:
     config.optim.decay = "constant"
     config.train.epochs = 100
     if variant == "cpu":
-        config = base.short(base.narrow_critic(base.for_two_cores(config)))
+        config = base.adversarial_for_two_cores(config)
         config.data.patch = 64
-        config.data.batch = 8
         config.optim.beta2 = 0.999
     return config

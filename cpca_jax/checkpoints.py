@@ -7,7 +7,6 @@ complaint, so the digests are checked at every restore; a step that fails is ski
 and the one before it is taken.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,7 +19,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from cpca_jax import __version__
+from cpca_jax import __version__, trees
+from cpca_jax.data.store_writer import file_digest
 from cpca_jax.errors import CheckpointError
 from cpca_jax.state import Player, TrainState
 from cpca_jax.types import Params
@@ -196,8 +196,8 @@ def _fill(like: Params, restored: Any, what: str) -> Params:
     """`restored` in the structure of `like`; names, shapes and dtypes must be the same."""
 
     def leaves(tree: Params) -> dict[str, tuple[tuple[int, ...], str]]:
-        flat, _ = jax.tree_util.tree_flatten_with_path(flax.serialization.to_state_dict(tree))
-        return {jax.tree_util.keystr(p, simple=True, separator="/"): _kind(x) for p, x in flat}
+        leaves = trees.by_name(flax.serialization.to_state_dict(tree))
+        return {name: _kind(leaf) for name, leaf in leaves.items()}
 
     want, have = leaves(like), leaves(restored)
     problems = [
@@ -227,12 +227,7 @@ def _problem(folder: Path) -> str | None:
 
 def _digests(folder: Path) -> dict[str, str]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
-    return {str(p.relative_to(folder)): _sha256(p) for p in files}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {str(p.relative_to(folder)): file_digest(p) for p in files}
 
 
 def _sync(folder: Path) -> None:

@@ -5,7 +5,6 @@ the objective has one, and both optimisers as at the start of a training.
 """
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ import jax
 
 from cpca_jax import checkpoints, config, logs
 from cpca_jax.config import Experiment
+from cpca_jax.data.store_writer import file_digest
 from cpca_jax.errors import ConfigError, WeightsError
-from cpca_jax.experiment import build_networks, check_names
+from cpca_jax.experiment import build_networks
 from cpca_jax.models import count_weights
 from cpca_jax.optim import adam
 from cpca_jax.state import create_state, new_player, state_shapes
@@ -44,7 +44,6 @@ def convert(
     Raises:
         InputError: bad configuration, a folder with checkpoints, or weights that do not fit.
     """
-    check_names(experiment)
     experiment = _with_all_stages(experiment)
     networks = build_networks(experiment)
     if checkpoints.steps(workdir):
@@ -106,9 +105,8 @@ def _compare_fields(convention: Convention, generator: Any) -> None:
 
 
 def _about(weights: Path) -> dict[str, str]:
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return {
-        "weights": f"{weights.name}, SHA-256 {digest}",
+        "weights": f"{weights.name}, SHA-256 {file_digest(weights)}",
         "feature_network": NOTHING,
         "data": NOTHING,
     }

@@ -35,10 +35,6 @@ class Parts:
     sampler: PatchSampler
     validation: tuple[PairedSeries, ...]
 
-    def with_sampler(self, sampler: PatchSampler) -> "Parts":
-        """The same with another source of patches."""
-        return dataclasses.replace(self, sampler=sampler)
-
 
 def assemble(experiment: Experiment) -> Parts:
     """Build the parts; every name, file and store that the configuration mentions is checked.
@@ -66,7 +62,7 @@ def assemble(experiment: Experiment) -> Parts:
 
 def build_networks(experiment: Experiment) -> Networks:
     """Generator and, where the objective has an adversarial term, the critic."""
-    check_names(experiment)
+    _check_names(experiment)
     model = experiment.model
     generator = build_generator(model.name, slices=model.slices, **model.fields)
     smallest = getattr(generator, "smallest_edge", 1)
@@ -119,12 +115,7 @@ def load_features(experiment: Experiment) -> FeatureNetwork:
     )
 
 
-def check_names(e: Experiment) -> None:
-    """Refuse names that no table has.
-
-    Raises:
-        ConfigError: names the key, the value and the rows.
-    """
+def _check_names(e: Experiment) -> None:
     require_name("data.augmentation", e.data.augmentation, AUGMENTATIONS)
     require_name("loss.adversarial_form", e.loss.adversarial_form, losses.ADVERSARIAL)
     require_name("loss.penalty", e.loss.penalty, penalties.PENALTIES)

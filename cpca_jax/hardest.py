@@ -1,11 +1,11 @@
 """Hard examples: the training slices on which a trained denoiser errs most."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from cpca_jax.config import Experiment
 from cpca_jax.data.store import PairedSeries
 from cpca_jax.evaluation import TrainedModel, denoise_volume, load_run
 from cpca_jax.experiment import Parts
@@ -45,7 +45,7 @@ def on_hardest(parts: Parts, *, say: Say) -> Parts:
     Which slices they are depends on the run that is started from and on the store only, so that
     a training that is resumed sees the same.
     """
-    e: Experiment = parts.experiment
+    e = parts.experiment
     if e.data.hardest == 1:
         return parts
     model = load_run(Path(e.transfer.run), step=e.transfer.step or None)
@@ -55,4 +55,4 @@ def on_hardest(parts: Parts, *, say: Say) -> Parts:
         f"training on the hardest {len(places)} of {sum(len(s.full) for s in series)} slices, "
         f"as {model.name} finds them"
     )
-    return parts.with_sampler(parts.sampler.restricted(places))
+    return dataclasses.replace(parts, sampler=parts.sampler.restricted(places))

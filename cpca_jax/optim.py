@@ -43,27 +43,19 @@ def decayed(gradient: Params, params: Params, weight_decay: float) -> Params:
     """The gradient with L2 weight decay of the kernels, as Caffe's Adam has it."""
     if not weight_decay:
         return gradient
-    names, weights = trees.by_name(gradient), trees.by_name(params)
-    return trees.like(
-        gradient,
-        {
-            name: leaf + weight_decay * weights[name] if name.endswith("kernel") else leaf
-            for name, leaf in names.items()
-        },
-    )
+    slopes, weights = trees.by_name(gradient), trees.by_name(params)
+    kernels = [name for name in weights if name.endswith("kernel")]
+    return trees.replaced(gradient, {n: slopes[n] + weight_decay * weights[n] for n in kernels})
 
 
 def held(direction: Params, frozen: Sequence[str]) -> Params:
     """The direction without the leaves whose name matches one of the regular expressions."""
-    if not frozen:
-        return direction
-    return trees.like(
-        direction,
-        {
-            name: jnp.zeros_like(leaf) if any(re.fullmatch(f, name) for f in frozen) else leaf
-            for name, leaf in trees.by_name(direction).items()
-        },
-    )
+    still = {
+        name: jnp.zeros_like(leaf)
+        for name, leaf in trees.by_name(direction).items()
+        if any(re.fullmatch(pattern, name) for pattern in frozen)
+    }
+    return trees.replaced(direction, still)
 
 
 def descend(params: Params, direction: Params, rate: Scalar) -> Params:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 
-from cpca_jax import checkpoints, config, transfer
+from cpca_jax import checkpoints, config, transfer, trees
 from cpca_jax.config import TransferConfig
 from cpca_jax.data.patches import stack_draws
 from cpca_jax.experiment import Parts, build_networks
@@ -63,8 +63,8 @@ def _transferred(state: TrainState, chosen: TransferConfig, *, say: Say) -> Trai
 
 def _fresh_where_new(state: TrainState) -> transfer.Rules:
     """The deck's other question, random 3D filters: kernels with a z axis stay as initialised."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(state.generator.params)
-    names = [jax.tree_util.keystr(p, simple=True, separator="/") for p, x in flat if x.ndim > 4]
+    leaves = trees.by_name(state.generator.params)
+    names = [name for name, leaf in leaves.items() if leaf.ndim > 4]
     return (*((name, transfer.FRESH) for name in names), *transfer.CENTRE_RULES)
 
 

@@ -76,8 +76,7 @@ class Networks:
             The denoised centres, and the tree with the running moments moved on.
         """
         denoised, changed = self.generator.apply({"params": params}, slab, mutable=[STATISTICS])
-        moments = trees.by_name(changed.get(STATISTICS, {}))
-        return denoised, trees.replaced(params, moments) if moments else params
+        return denoised, trees.replaced(params, trees.by_name(changed.get(STATISTICS, {})))
 
     def score(self, params: Params, examples: Array) -> Array:
         """Score `examples`, see there; the critic's weights under their constraint."""

@@ -184,8 +184,7 @@ def make_train_step(networks: Networks, objective: Objective, *, unroll: bool) -
                 jax.random.fold_in(key, state.step),
                 unroll=unroll,
             )
-        quarter, full = _normalised(objective.window, jax.tree.map(lambda x: x[-1], batches))
-        pair = quarter, full
+        pair = _normalised(objective.window, jax.tree.map(lambda x: x[-1], batches))
         generator, more = update_generator(networks, objective, state, pair, feature_params)
         return state.replace(step=state.step + 1, generator=generator), scalars | more
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cpca_jax import trees
+from cpca_jax.array_files import read_npz, read_safetensors
 from cpca_jax.errors import WeightsError
 from cpca_jax.torch_names import CONVENTIONS, OWN, Convention
 from cpca_jax.types import Params
@@ -37,8 +38,8 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
         WeightsError: the file is missing, of another format or broken.
     """
     readers: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
-        ".safetensors": _read_safetensors,
-        ".npz": _read_npz,
+        ".safetensors": read_safetensors,
+        ".npz": read_npz,
     }
     if not path.is_file():
         raise WeightsError(f"{path.name}: no such file")
@@ -221,16 +222,3 @@ def _listed(faults: Iterable[str]) -> str:
     faults = list(faults)
     more = f"; and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""
     return "; ".join(faults[:_LISTED]) + more
-
-
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    # Opened here: of a broken zip file np.load would leave its own handle open.
-    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-        return {key: file[key] for key in file.files}

@@ -18,6 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from cpca_jax.array_files import read_npz, read_safetensors
 from cpca_jax.errors import WeightsError
 from cpca_jax.models.vgg import Architecture, digest
 from cpca_jax.perceptual import SOURCES
@@ -82,17 +83,11 @@ def _read_keras(path: Path) -> _Arrays:
 
 
 def _read_safe(path: Path) -> _Arrays:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        wanted = [name for name in file.keys() if not _CLASSIFIER.match(name)]  # noqa: SIM118
-        return {name: file.get_tensor(name) for name in wanted}
+    return read_safetensors(path, wanted=lambda name: not _CLASSIFIER.match(name))
 
 
 def _read_npz(path: Path) -> tuple[str, _Arrays]:
-    # Opened here: of a broken zip file np.load would leave its own handle open.
-    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = read_npz(path)
     facts = {key: str(arrays.pop(key)) for key in ("source", "convention", "digest")}
     if SOURCES.get(facts["source"]) != facts["convention"]:
         raise WeightsError(f"does not know the source {facts['source']!r} and its convention")

@@ -29,6 +29,7 @@ RINGS = [
         "data",
         "checkpoints",
         "pretrained",
+        "array_files",
         "weight_files",
         "torch_files",
         "torch_names",

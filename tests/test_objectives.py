@@ -1,7 +1,5 @@
 """Every objective, penalty and method through the one training step."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -235,7 +233,6 @@ def test_a_dead_start_is_mirrored_at_any_depth():
             "unused", model__name="map_nn", model__fields__repetitions=1
         )
         networks = build_networks(experiment)
-        networks = dataclasses.replace(networks, generator=networks.generator.clone())
         params = state.init_generator(networks, jax.random.key(seed))
         slab = jnp.ones((1, 1, 20, 20, 1))
         assert float(networks.denoise(params, slab)[0, 0, 10, 10, 0]) > 0

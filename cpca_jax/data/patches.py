@@ -136,28 +136,24 @@ class PatchSampler:
 
 def flips(random: np.random.Generator, patches: Patches) -> Patches:
     """Each patch mirrored or not along y, and along x (CNN-Cascade)."""
-    return _turned(random.integers(2, size=(len(patches.full), 2)), patches, quarter_turns=None)
+    count = len(patches.full)
+    return _turned(patches, random.integers(2, size=(count, 2)), np.zeros(count, int))
 
 
 def dihedral(random: np.random.Generator, patches: Patches) -> Patches:
     """Each patch in one of the eight ways a square lies on itself."""
     count = len(patches.full)
     mirrored = random.integers(2, size=(count, 2))
-    return _turned(mirrored, patches, quarter_turns=random.integers(2, size=count))
+    return _turned(patches, mirrored, random.integers(2, size=count))
 
 
 def _turned(
-    mirrored: Int[np.ndarray, "n 2"],
-    patches: Patches,
-    *,
-    quarter_turns: Int[np.ndarray, " n"] | None,
+    patches: Patches, mirrored: Int[np.ndarray, "n 2"], quarter_turns: Int[np.ndarray, " n"]
 ) -> Patches:
-    turns = np.zeros(len(mirrored), int) if quarter_turns is None else quarter_turns
-
     def turn(stack: np.ndarray) -> np.ndarray:
         moved = [
             np.rot90(patch[:, :: 1 - 2 * y, :: 1 - 2 * x], k, axes=(1, 2))
-            for patch, (y, x), k in zip(stack, mirrored, turns, strict=True)
+            for patch, (y, x), k in zip(stack, mirrored, quarter_turns, strict=True)
         ]
         return np.stack(moved)
 

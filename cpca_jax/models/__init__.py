@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
 
+from cpca_jax import trees
 from cpca_jax.errors import ConfigError
 from cpca_jax.models import cnn, cpca, gan3d, red_cnn, wgan_vgg
 from cpca_jax.models.cascade import Cascade
@@ -88,5 +88,5 @@ def _build(
 
 def count_weights(params: Params) -> int:
     """Trainable numbers of a parameter tree: all but batch normalisation's running moments."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-    return sum(leaf.size for path, leaf in leaves if path[-1].key not in MOMENTS)
+    leaves = trees.by_name(params)
+    return sum(leaf.size for name, leaf in leaves.items() if name.split("/")[-1] not in MOMENTS)

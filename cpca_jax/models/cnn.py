@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from cpca_jax.models.layers import FINAL_ACTIVATIONS, Conv, as_answer, kernel_size, with_border
+from cpca_jax.models.layers import FINAL_ACTIVATIONS, as_answer, chain
 from cpca_jax.types import Centres, Slabs
 
 EDGES = (9, 3, 5)
@@ -43,17 +43,13 @@ class CNN(nn.Module):
     @nn.compact
     def __call__(self, x: Slabs) -> Centres:
         """Denoise a slab's centres: (batch, z, y, x, 1) -> (batch, z - slices + 1, y, x, 1)."""
-        y, operation = with_border(x, self.padding, self.receptive_field // 2)
-        widths = (*self.features, 1)
-        for number, (edge, features) in enumerate(zip(EDGES, widths, strict=True), start=1):
-            if number > 1:
-                y = nn.relu(y)
-            y = Conv(
-                features=features,
-                kernel_size=kernel_size(edge, number, self.slices),
-                use_bias=self.use_bias,
-                dtype=self.dtype,
-                operation=operation,
-                name=f"conv{number}",
-            )(y)
+        y = chain(
+            x,
+            list(zip(EDGES, (*self.features, 1), strict=True)),
+            lambda number, y: nn.relu(y),
+            slices=self.slices,
+            padding=self.padding,
+            use_bias=self.use_bias,
+            dtype=self.dtype,
+        )
         return as_answer(FINAL_ACTIVATIONS[self.final_activation](y))

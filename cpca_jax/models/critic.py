@@ -45,11 +45,16 @@ class Critic(nn.Module):
             stride = 1 if number % 2 else 2
             x = StridedConv(features, stride, self.dtype, name=f"conv{number}")(x)
             x = nn.leaky_relu(x, self.slope)
-        x = x.reshape(x.shape[0], -1)
-        x = nn.Dense(self.dense, dtype=self.dtype, kernel_init=glorot, name="dense1")(x)
-        x = nn.leaky_relu(x, self.slope)
-        x = nn.Dense(1, dtype=self.dtype, kernel_init=glorot, name="dense2")(x)
-        return x[:, 0].astype(jnp.float32)
+        return scored(x, dense=self.dense, slope=self.slope, dtype=self.dtype)
+
+
+def scored(maps: Maps, *, dense: int, slope: float, dtype: DTypeLike) -> Scores:
+    """The end of a critic, inside its own call: two dense layers, one float32 score an example."""
+    x = maps.reshape(maps.shape[0], -1)
+    x = nn.Dense(dense, dtype=dtype, kernel_init=glorot, name="dense1")(x)
+    x = nn.leaky_relu(x, slope)
+    x = nn.Dense(1, dtype=dtype, kernel_init=glorot, name="dense2")(x)
+    return x[:, 0].astype(jnp.float32)
 
 
 class StridedConv(nn.Module):

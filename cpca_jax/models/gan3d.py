@@ -11,16 +11,14 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from cpca_jax.models.critic import StridedConv
+from cpca_jax.models.critic import StridedConv, scored
 from cpca_jax.models.layers import (
     BatchNorm,
     Conv,
     as_answer,
     centre_slices,
-    glorot,
-    kernel_size,
+    chain,
     padded_conv2d,
-    with_border,
 )
 from cpca_jax.types import Centres, Scores, Slabs
 
@@ -56,24 +54,22 @@ class GAN3D(nn.Module):
     def __call__(self, x: Slabs) -> Centres:
         """Denoise a slab's centres: (batch, z, y, x, 1) -> (batch, z - slices + 1, y, x, 1)."""
         outputs = x.shape[1] - (self.slices - 1)
-        y, operation = with_border(x, self.padding, self.receptive_field // 2)
-        widths = (*self.features, 1)
-        for number, features in enumerate(widths, start=1):
-            y = Conv(
-                features=features,
-                kernel_size=kernel_size(3, number, self.slices),
-                use_bias=True,
-                dtype=self.dtype,
-                operation=operation,
-                name=f"conv{number}",
-            )(y)
-            if number == len(widths):
-                break
-            if self.use_norm:
-                norm = BatchNorm(momentum=self.momentum, dtype=self.dtype, name=f"norm{number}")
-                y = norm(y)
-            y = nn.leaky_relu(y, self.slope)
-        return as_answer(centre_slices(x, outputs).astype(self.dtype) - y)
+        noise = chain(
+            x,
+            [(3, features) for features in (*self.features, 1)],
+            self._between,
+            slices=self.slices,
+            padding=self.padding,
+            use_bias=True,
+            dtype=self.dtype,
+        )
+        return as_answer(centre_slices(x, outputs).astype(self.dtype) - noise)
+
+    def _between(self, number: int, y: Array) -> Array:
+        """What follows layer `number`."""
+        if self.use_norm:
+            y = BatchNorm(momentum=self.momentum, dtype=self.dtype, name=f"norm{number}")(y)
+        return nn.leaky_relu(y, self.slope)
 
 
 class GAN3DDiscriminator(nn.Module):
@@ -117,8 +113,4 @@ class GAN3DDiscriminator(nn.Module):
             stride = 2 if number % 3 == 0 else 1
             conv = StridedConv(widths[number - 1], stride, self.dtype, name=f"conv{number}")
             maps = nn.leaky_relu(conv(maps), self.slope)
-        flat = maps.reshape(maps.shape[0], -1)
-        hidden = nn.Dense(self.dense, dtype=self.dtype, kernel_init=glorot, name="dense1")(flat)
-        hidden = nn.leaky_relu(hidden, self.slope)
-        score = nn.Dense(1, dtype=self.dtype, kernel_init=glorot, name="dense2")(hidden)
-        return score[:, 0].astype(jnp.float32)
+        return scored(maps, dense=self.dense, slope=self.slope, dtype=self.dtype)

@@ -4,7 +4,7 @@ Each layer owns its parameters under one name (`kernel`, `bias`) whether its ker
 the names are the contract of the 2D to 3D transfer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -175,6 +175,45 @@ class BatchNorm(nn.Module):
             moved = self.momentum * old + (1 - self.momentum) * lax.stop_gradient(new)
             self.put_variable(STATISTICS, name, moved)
         return batch_mean, batch_variance
+
+
+def chain(
+    x: Features,
+    layers: Sequence[tuple[int, int]],
+    between: Callable[[int, Array], Array],
+    *,
+    slices: int,
+    padding: str,
+    use_bias: bool,
+    dtype: DTypeLike,
+) -> Features:
+    """Convolutions conv1, conv2, ... one after the other, inside a denoiser's own call.
+
+    Args:
+        x: the slab.
+        layers: (edge of the kernel, maps) of each.
+        between: (number, maps) -> maps, after every layer but the last.
+        slices: of the denoiser; the first layers are 3 slices deep, see `kernel_size`.
+        padding: a row of PADDINGS, see `with_border`.
+        use_bias: whether each layer adds a bias.
+        dtype: of the computation.
+
+    Returns:
+        The last layer's maps, as large in plane as the slab.
+    """
+    y, operation = with_border(x, padding, sum(edge // 2 for edge, _ in layers))
+    for number, (edge, features) in enumerate(layers, start=1):
+        if number > 1:
+            y = between(number - 1, y)
+        y = Conv(
+            features=features,
+            kernel_size=kernel_size(edge, number, slices),
+            use_bias=use_bias,
+            dtype=dtype,
+            operation=operation,
+            name=f"conv{number}",
+        )(y)
+    return y
 
 
 def as_answer(x: Features) -> Centres:

@@ -1,0 +1,23 @@
+"""Files that hold named arrays and nothing that could be executed: `.safetensors` and `.npz`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+
+def read_safetensors(
+    path: Path, *, wanted: Callable[[str], bool] = lambda key: True
+) -> dict[str, np.ndarray]:
+    """The arrays of a file by key; those that are not wanted are not read."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return {key: file.get_tensor(key) for key in file.keys() if wanted(key)}  # noqa: SIM118
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file by key; pickled objects are refused."""
+    # Opened here: of a broken zip file np.load would leave its own handle open.
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        return {key: file[key] for key in file.files}
