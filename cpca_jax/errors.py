@@ -17,8 +17,16 @@ class DicomError(InputError):
     """A DICOM file or series cannot be used."""
 
 
+class NotCTError(DicomError):
+    """A DICOM file is sound but no CT slice: another modality, a screenshot."""
+
+
 class StoreError(InputError):
     """A store is missing, incomplete or corrupt."""
+
+
+class OutputError(InputError):
+    """What was to be written cannot be, or must not be there."""
 
 
 class WeightsError(InputError):

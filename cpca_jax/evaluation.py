@@ -1,45 +1,35 @@
-"""Denoising volumes and scoring them, slice by slice, under a named protocol."""
+"""Scoring denoised volumes, slice by slice, under a named protocol."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Float32, Num
+from jaxtyping import Float
 
-from cpca_jax import checkpoints, config, perceptual
+from cpca_jax import perceptual
 from cpca_jax.data.store import PairedSeries
-from cpca_jax.errors import InputError
-from cpca_jax.experiment import build_networks
+from cpca_jax.denoiser import TrainedModel, denoise_slices, denoise_volume, load_run
 from cpca_jax.pretrained import FeatureNetwork
 from cpca_jax.protocols import Protocol
-from cpca_jax.state import Networks
 from cpca_jax.types import Params
-from cpca_jax.units import Window
 
-HUArray = Num[np.ndarray, "z y x"]
+__all__ = [
+    "SliceScore",
+    "TrainedModel",
+    "denoise_volume",
+    "evaluate_series",
+    "load_run",
+    "mean_scores",
+    "middle",
+    "score_slices",
+]
+
 QUARTER_DOSE = "quarter dose"
 METRICS = ("psnr", "ssim", "rmse_hu", "perceptual")
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainedModel:
-    """A denoiser ready for use: networks, parameters, and the HU window it was trained in."""
-
-    name: str
-    networks: Networks
-    params: Params
-    window: Window
-    step: int = 0
-
-    @property
-    def slices(self) -> int:
-        """Neighbouring slices that one denoised slice is made from."""
-        return self.networks.slices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,83 +44,6 @@ class SliceScore:
     ssim: float
     rmse_hu: float
     perceptual: float
-
-
-def load_run(run: Path | str, *, step: int | None = None) -> TrainedModel:
-    """The denoiser of a trained run, from its newest sound checkpoint or the given step.
-
-    Raises:
-        CheckpointError: no such run or no sound checkpoint.
-    """
-    run = Path(run)
-    found = checkpoints.require_step(run, step=step)
-    experiment = config.parse(checkpoints.read_config(run, step=found))
-    return TrainedModel(
-        name=run.resolve().name,
-        networks=build_networks(experiment),
-        params=checkpoints.restore_params(run, step=found),
-        window=Window(*experiment.data.window_hu),
-        step=found,
-    )
-
-
-def denoise_volume(
-    model: TrainedModel | Path | str,
-    volume_hu: HUArray,
-    *,
-    batch: int = 4,
-    outside: str = "restore",
-) -> Float32[np.ndarray, "z y x"]:
-    """Denoise a volume.
-
-    Slabs of `batch` + slices - 1 slices go through the network, which computes each 3D layer once
-    per slice. At the two ends slices are replicated.
-
-    Args:
-        model: a trained model or a run's folder.
-        volume_hu: (z, y, x) in HU, neighbouring slices in order of position.
-        batch: slices denoised at once; memory grows with it.
-        outside: the network sees HU clipped to its window. "restore" adds back what was clipped
-            away (air, bone and metal keep their HU); "clip" leaves the window's ends.
-
-    Returns:
-        (z, y, x) in HU, float32.
-
-    Raises:
-        InputError: slices too small for the network, or an unknown `outside`.
-    """
-    if not isinstance(model, TrainedModel):
-        model = load_run(model)
-    denoised = np.empty(volume_hu.shape, np.float32)
-    for start in range(0, len(volume_hu), batch):
-        kept = min(batch, len(volume_hu) - start)
-        part = denoise_slices(model, volume_hu, start, batch, outside=outside)
-        denoised[start : start + kept] = part[:kept]
-    return denoised
-
-
-def denoise_slices(
-    model: TrainedModel, volume_hu: HUArray, start: int, count: int, *, outside: str = "restore"
-) -> Float32[np.ndarray, "count y x"]:
-    """Slices start .. start + count of a volume, each denoised with its true neighbours.
-
-    Beyond the volume's ends slices are replicated, so `count` may pass the end: one shape, and
-    one compilation, for every part of a volume. The rest is as for `denoise_volume`.
-    """
-    if outside not in {"restore", "clip"}:
-        raise InputError(f"outside: '{outside}' is not one of restore, clip")
-    smallest = getattr(model.networks.generator, "smallest_edge", 1)
-    if min(volume_hu.shape[1:]) < smallest:
-        raise InputError(f"slices of {volume_hu.shape[1:]}; {model.name} needs {smallest} or more")
-    half, last = model.slices // 2, len(volume_hu) - 1
-    wanted = np.clip(np.arange(start - half, start + count + half), 0, last)
-    slab = np.asarray(volume_hu[wanted], np.float32)
-    run = _denoiser(model.networks, model.window)
-    denoised = np.array(run(model.params, jnp.asarray(slab)))
-    if outside == "restore":
-        source = slab[half : half + count]
-        denoised += source - np.clip(source, model.window.low, model.window.high)
-    return denoised
 
 
 def evaluate_series(
@@ -243,18 +156,6 @@ def mean_scores(rows: Sequence[SliceScore]) -> dict[str, dict[str, float]]:
         }
         for method in methods
     }
-
-
-@lru_cache(maxsize=32)
-def _denoiser(networks: Networks, window: Window):  # type: ignore[no-untyped-def]
-    """A jitted slab of HU to centres in HU; kept, so that a network compiles once per shape."""
-
-    @jax.jit
-    def run(params: Params, slab_hu: Array) -> Array:
-        slab = window.normalise(slab_hu)[None, ..., None]
-        return window.to_hu(networks.denoise(params, slab)[0, ..., 0])
-
-    return run
 
 
 @partial(jax.jit, static_argnames=("protocol", "spec"))

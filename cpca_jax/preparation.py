@@ -153,7 +153,7 @@ def _report_found(found: Found, say: Say) -> None:
     for one in found.series:
         if any(header.lossy for header in one.headers):
             say(f"warning: {one.label}: pixels were once compressed with loss")
-    _report_refused(found.refused, say)
+    _report_refused([*found.refused, *found.other], say)
 
 
 def _report_refused(refused: Sequence[str], say: Say) -> None:

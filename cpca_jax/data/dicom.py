@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from jaxtyping import Bool, Int16, Shaped
+from jaxtyping import Bool, Float32, Int16, Int32, Shaped
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cpca_jax import units
 from cpca_jax.data import header as headers
 from cpca_jax.data.attributes import Attributes, Reported
-from cpca_jax.data.header import Header
+from cpca_jax.data.header import STRICT, Allowances, Header
 from cpca_jax.errors import DicomError
 
 # pydicom's messages may quote values of the file, and what the decoders complain about
@@ -33,10 +33,13 @@ _HEADER_TAGS = [
     "SOPClassUID",
     "SOPInstanceUID",
     "SeriesInstanceUID",
+    "StudyInstanceUID",
     "ImageType",
     "Modality",
     "PatientID",
     "SliceThickness",
+    "SpacingBetweenSlices",
+    "InstanceNumber",
     "ConvolutionKernel",
     "ImagePositionPatient",
     "ImageOrientationPatient",
@@ -69,13 +72,28 @@ _JPEG_2000_CODEC = "pylibjpeg and pylibjpeg-openjpeg"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Slice(Header):
-    """A CT slice.
+    """A CT slice as its file holds it.
 
     Attributes:
-        pixels_hu: int16 (y x) in HU, rounded; padding and all below -1024 HU are -1024.
+        stored: int32 (y x), stored values; HU are slope * stored + intercept.
+        padding: where the file says that a pixel lies outside the scan.
     """
 
-    pixels_hu: Int16[np.ndarray, "y x"]
+    stored: Int32[np.ndarray, "y x"]
+    padding: Bool[np.ndarray, "y x"]
+
+    @property
+    def hu(self) -> Float32[np.ndarray, "y x"]:
+        """HU, not rounded; padding is air."""
+        hu = self.stored * np.float64(self.slope) + self.intercept
+        return np.where(self.padding, units.AIR_HU, hu).astype(np.float32)
+
+    @property
+    def pixels_hu(self) -> Int16[np.ndarray, "y x"]:
+        """HU, rounded; padding and all below -1024 HU are -1024."""
+        rounded = np.clip(np.rint(self.hu), units.AIR_HU, units.HIGHEST_HU)
+        pixels_hu: Int16[np.ndarray, "y x"] = rounded.astype(np.int16)
+        return pixels_hu
 
 
 def is_dicom(path: Path) -> bool:
@@ -98,12 +116,23 @@ def is_dicom(path: Path) -> bool:
     return bool(re.fullmatch(rb"[A-Z]{2}", start[4:6])) or length < 256
 
 
-def read_header(path: Path, *, root: Path | None = None) -> Header:
+def has_executable_preamble(path: Path) -> bool:
+    """Whether the 128 bytes before "DICM" begin like a Windows or Linux program.
+
+    Such a file is DICOM and a program at once. Its data set may be sound; what is written from it
+    begins with zeros.
+    """
+    with Reported(path.name, "the file"), path.open("rb") as file:
+        return file.read(4).startswith((b"MZ", b"\x7fELF"))
+
+
+def read_header(path: Path, *, root: Path | None = None, allowances: Allowances = STRICT) -> Header:
     """Read and check everything about a slice but its pixels.
 
     Args:
         path: a DICOM file, with or without the 128-byte preamble.
         root: the folder of the collection, see `header.check`.
+        allowances: what may be missing.
 
     Returns:
         The checked header.
@@ -112,15 +141,16 @@ def read_header(path: Path, *, root: Path | None = None) -> Header:
         DicomError: not DICOM, not CT, several frames, colour, no HU, no geometry, damaged.
     """
     dataset = _dataset(path, _HEADER_TAGS)
-    return headers.check(Attributes(path.name, dataset), path, root=root)
+    return headers.check(Attributes(path.name, dataset), path, root=root, allowances=allowances)
 
 
-def read_slice(path: Path, *, root: Path | None = None) -> Slice:
-    """Read a slice with its pixels in HU.
+def read_slice(path: Path, *, root: Path | None = None, allowances: Allowances = STRICT) -> Slice:
+    """Read a slice with its pixels.
 
     Args:
         path: a DICOM file; compressed pixels need the packages of requirements.txt.
         root: as in `read_header`.
+        allowances: as in `read_header`.
 
     Returns:
         The slice.
@@ -131,13 +161,10 @@ def read_slice(path: Path, *, root: Path | None = None) -> Slice:
     """
     dataset = _dataset(path, _HEADER_TAGS + _PIXEL_TAGS)
     attributes = Attributes(path.name, dataset)
-    header = headers.check(attributes, path, root=root)
-    stored = _stored_pixels(dataset, header)
-    hu = np.rint(stored * header.slope + header.intercept)
-    hu[_padding(stored, attributes)] = units.AIR_HU
-    pixels_hu = np.clip(hu, units.AIR_HU, units.HIGHEST_HU).astype(np.int16)
+    header = headers.check(attributes, path, root=root, allowances=allowances)
+    stored = _stored_pixels(dataset, header).astype(np.int32)
     fields = {field.name: getattr(header, field.name) for field in dataclasses.fields(header)}
-    return Slice(**fields, pixels_hu=pixels_hu)
+    return Slice(**fields, stored=stored, padding=_padding(stored, attributes))
 
 
 def _dataset(path: Path, tags: list[str]) -> pydicom.Dataset:

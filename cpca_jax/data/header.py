@@ -14,11 +14,32 @@ import numpy as np
 
 from cpca_jax.data import folders as folder_names
 from cpca_jax.data.attributes import Attributes
+from cpca_jax.errors import DicomError, NotCTError
 
 _ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 # How far direction cosines may be from unit length and a right angle; files round them.
 _COSINE_TOLERANCE = 1e-3
-_LENGTHS = range(1, 65536)
+# Beyond what any scanner writes; a file that claims more would claim gigabytes.
+_LENGTHS = range(1, 8193)
+_AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Allowances:
+    """What a user vouches for where the files themselves are silent.
+
+    Attributes:
+        assume_hu: take rescaled values for HU although RescaleType names another unit.
+        order_by_instance: where ImagePositionPatient or ImageOrientationPatient is missing,
+            take InstanceNumber for the order, an axial orientation, and the step from
+            SpacingBetweenSlices, SliceThickness or else 1 mm.
+    """
+
+    assume_hu: bool = False
+    order_by_instance: bool = False
+
+
+STRICT = Allowances()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +52,7 @@ class Header:
         patient_key: see `cpca_jax.data.folders`.
         series_key: digest of SeriesInstanceUID, 16 hexadecimal digits; "" where blank.
         sop_key: digest of SOPInstanceUID, likewise.
+        study_key: digest of StudyInstanceUID, likewise.
         image_type: the values of ImageType, in upper case.
         kernel: convolution kernel; several values are joined by "/" ("Br38f/3": the second
             is the strength of an iterative reconstruction); "unknown" where blank.
@@ -41,7 +63,10 @@ class Header:
         origin_mm: centre of the first pixel in patient coordinates.
         slope: RescaleSlope, HU per stored unit.
         intercept: RescaleIntercept, HU.
+        bits: BitsStored; what is above them in a stored value is not the image's.
+        signed: whether stored values are signed.
         lossy: whether the pixels were ever compressed with loss.
+        allowances: what was allowed to be missing when this was read.
     """
 
     path: Path
@@ -49,6 +74,7 @@ class Header:
     patient_key: str
     series_key: str
     sop_key: str
+    study_key: str
     image_type: tuple[str, ...]
     kernel: str
     thickness_mm: float
@@ -58,7 +84,10 @@ class Header:
     origin_mm: tuple[float, ...]
     slope: float
     intercept: float
+    bits: int
+    signed: bool
     lossy: bool
+    allowances: Allowances
 
     @property
     def position_mm(self) -> float:
@@ -72,7 +101,13 @@ class Header:
         return "LOCALIZER" in self.image_type
 
 
-def check(attributes: Attributes, path: Path, *, root: Path | None = None) -> Header:
+def check(
+    attributes: Attributes,
+    path: Path,
+    *,
+    root: Path | None = None,
+    allowances: Allowances = STRICT,
+) -> Header:
     """Check a file's attributes and collect them.
 
     Args:
@@ -81,6 +116,7 @@ def check(attributes: Attributes, path: Path, *, root: Path | None = None) -> He
         root: the folder of the collection that `path` lies in; only its own name and those
             of the folders below it may name the patient or the dose level. Default: all
             folders of the path.
+        allowances: what may be missing.
 
     Returns:
         The checked header.
@@ -89,8 +125,9 @@ def check(attributes: Attributes, path: Path, *, root: Path | None = None) -> He
         DicomError: not CT, several frames, colour, no HU, no geometry, or damaged.
     """
     _require_single_ct_image(attributes)
-    _require_16_bit_grey(attributes)
-    slope, intercept = _rescale(attributes)
+    bits, signed = _storage(attributes)
+    slope, intercept = _rescale(attributes, allowances.assume_hu)
+    orientation, origin = _place(attributes, allowances.order_by_instance)
     folders = _folders(path, root)
     return Header(
         path=path,
@@ -98,16 +135,20 @@ def check(attributes: Attributes, path: Path, *, root: Path | None = None) -> He
         patient_key=folder_names.patient_key(attributes.text("PatientID"), folders),
         series_key=attributes.digest("SeriesInstanceUID"),
         sop_key=attributes.digest("SOPInstanceUID"),
+        study_key=attributes.digest("StudyInstanceUID"),
         image_type=tuple(str(value).upper() for value in attributes.values("ImageType")),
         kernel=_kernel(attributes),
         thickness_mm=_thickness(attributes),
         shape=(attributes.whole("Rows", _LENGTHS), attributes.whole("Columns", _LENGTHS)),
         spacing_mm=_spacing(attributes),
-        orientation=_orientation(attributes),
-        origin_mm=attributes.numbers("ImagePositionPatient", 3),
+        orientation=orientation,
+        origin_mm=origin,
         slope=slope,
         intercept=intercept,
+        bits=bits,
+        signed=signed,
         lossy=attributes.text("LossyImageCompression") == "01",
+        allowances=allowances,
     )
 
 
@@ -118,7 +159,13 @@ def _folders(path: Path, root: Path | None) -> tuple[str, ...]:
 
 
 def _require_single_ct_image(attributes: Attributes) -> None:
-    attributes.require("Modality", "CT")
+    try:
+        attributes.require("Modality", "CT")
+        if attributes.text("PhotometricInterpretation") not in {"MONOCHROME1", ""}:
+            attributes.whole("SamplesPerPixel", range(1, 2))
+            attributes.require("PhotometricInterpretation", "MONOCHROME2")
+    except DicomError as error:
+        raise NotCTError(f"{error}; not a CT image") from None
     several = attributes.values("NumberOfFrames") and attributes.number("NumberOfFrames") != 1
     if several or attributes.text("SOPClassUID") == _ENHANCED_CT:
         raise attributes.refused(
@@ -128,20 +175,22 @@ def _require_single_ct_image(attributes: Attributes) -> None:
         )
 
 
-def _require_16_bit_grey(attributes: Attributes) -> None:
+def _storage(attributes: Attributes) -> tuple[int, bool]:
+    """BitsStored, and whether values are signed, of a 16-bit grey image."""
     attributes.whole("SamplesPerPixel", range(1, 2))
     attributes.require("PhotometricInterpretation", "MONOCHROME2")
     attributes.whole("BitsAllocated", range(16, 17))
     bits = attributes.whole("BitsStored", range(1, 17))
     attributes.whole("HighBit", range(bits - 1, bits))
-    attributes.whole("PixelRepresentation", range(2))
+    return bits, attributes.whole("PixelRepresentation", range(2)) == 1
 
 
-def _rescale(attributes: Attributes) -> tuple[float, float]:
+def _rescale(attributes: Attributes, assume_hu: bool) -> tuple[float, float]:
     slope = attributes.number("RescaleSlope")
     if slope <= 0:
         raise attributes.refused("RescaleSlope", f"{slope:g}", "a positive number")
-    attributes.require("RescaleType", "HU", optional=True)
+    if not assume_hu:
+        attributes.require("RescaleType", "HU", optional=True)
     return slope, attributes.number("RescaleIntercept")
 
 
@@ -165,6 +214,19 @@ def _spacing(attributes: Attributes) -> tuple[float, float]:
     if min(y, x) <= 0:
         raise attributes.refused("PixelSpacing", f"{y:g}, {x:g}", "2 positive numbers")
     return y, x
+
+
+def _place(
+    attributes: Attributes, order_by_instance: bool
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Orientation and origin."""
+    names = ("ImageOrientationPatient", "ImagePositionPatient")
+    if order_by_instance and not all(attributes.values(name) for name in names):
+        steps = ("SpacingBetweenSlices", "SliceThickness")
+        known = [abs(attributes.number(step)) for step in steps if attributes.values(step)]
+        place = attributes.number("InstanceNumber") * next((s for s in known if s > 0), 1.0)
+        return _AXIAL, (0.0, 0.0, place)
+    return _orientation(attributes), attributes.numbers("ImagePositionPatient", 3)
 
 
 def _orientation(attributes: Attributes) -> tuple[float, ...]:

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from cpca_jax.data import dicom, folders
-from cpca_jax.data.header import Header
-from cpca_jax.errors import DicomError
+from cpca_jax.data.dicom import Slice
+from cpca_jax.data.header import STRICT, Allowances, Header
+from cpca_jax.errors import DicomError, NotCTError
 from cpca_jax.types import VolumeHU
 
 # Passes items through and shows progress: (items, description, how many).
@@ -62,6 +63,16 @@ class Series:
         return tuple(float(step) for step in np.diff(self.positions_mm))
 
     @property
+    def tilt_degrees(self) -> float:
+        """Angle between the slices' normal and the line of their centres; 0 for one slice."""
+        line = np.subtract(self.headers[-1].origin_mm, self.headers[0].origin_mm)
+        length = float(np.linalg.norm(line))
+        if length < SAME_PLACE_MM:
+            return 0.0
+        along = (self.positions_mm[-1] - self.positions_mm[0]) / length
+        return math.degrees(math.acos(min(1.0, along)))
+
+    @property
     def label(self) -> str:
         """For messages: patient key, kernel, thickness."""
         first = self.first
@@ -75,12 +86,14 @@ class Found:
     Attributes:
         series: usable series.
         refused: one message per file or series that cannot be used.
+        other: one message per file that is DICOM but no CT slice.
         localizers: how many scout views were left out.
         foreign: how many files are not DICOM at all.
     """
 
     series: tuple[Series, ...]
     refused: tuple[str, ...]
+    other: tuple[str, ...]
     localizers: int
     foreign: int
 
@@ -89,12 +102,13 @@ def _no_track(items: Iterable[Any], description: str, total: int) -> Iterable[An
     return items
 
 
-def find_series(root: Path, *, track: Track = _no_track) -> Found:
+def find_series(root: Path, *, track: Track = _no_track, allowances: Allowances = STRICT) -> Found:
     """Read the headers of all files below a folder and sort them into series.
 
     Args:
         root: a folder, searched with its subfolders and links to folders.
         track: shows progress over the files.
+        allowances: what may be missing in a file.
 
     Returns:
         Series in the order of patient, kernel, thickness and folder, and what was left out.
@@ -107,6 +121,7 @@ def find_series(root: Path, *, track: Track = _no_track) -> Found:
         raise DicomError(f"{root.name}: is not a folder, must be one with DICOM files")
     headers: list[Header] = []
     refused: list[str] = []
+    other: list[str] = []
     foreign = 0
     paths = _files(root)
     for path in track(paths, "reading headers", len(paths)):
@@ -114,21 +129,23 @@ def find_series(root: Path, *, track: Track = _no_track) -> Found:
             foreign += 1
             continue
         try:
-            headers.append(dicom.read_header(path, root=root))
+            headers.append(dicom.read_header(path, root=root, allowances=allowances))
+        except NotCTError as error:
+            other.append(str(error))
         except DicomError as error:
             refused.append(str(error))
     slices = [header for header in headers if not header.localizer]
     series, refused_series = group(slices)
     if not series:
-        reasons = (refused + refused_series)[:1]
+        reasons = (refused + refused_series + other)[:1]
         reason = f"; first refused: {reasons[0]}" if reasons else ""
         raise DicomError(
             f"{root.name}: no usable CT series among {len(paths)} files "
             f"({foreign} not DICOM, {len(headers) - len(slices)} localizers, "
-            f"{len(refused)} refused), must hold at least one{reason}"
+            f"{len(refused) + len(other)} refused), must hold at least one{reason}"
         )
     localizers = len(headers) - len(slices)
-    return Found(series, tuple(refused + refused_series), localizers, foreign)
+    return Found(series, tuple(refused + refused_series), tuple(other), localizers, foreign)
 
 
 def group(headers: Sequence[Header]) -> tuple[tuple[Series, ...], list[str]]:
@@ -169,6 +186,23 @@ def read_volume(series: Series) -> VolumeHU:
     for z, header in enumerate(series.headers):
         volume[z] = _pixels(header)
     return volume
+
+
+def read_again(header: Header) -> Slice:
+    """The slice that a header was read from, with its pixels.
+
+    Raises:
+        DicomError: it cannot be read, or is no longer what its header said.
+    """
+    image = dicom.read_slice(header.path, allowances=header.allowances)
+    same = (image.sop_key, image.shape, image.origin_mm) == (
+        header.sop_key,
+        header.shape,
+        header.origin_mm,
+    )
+    if not same:
+        raise DicomError(f"{header.path.name}: changed while being read; start again")
+    return image
 
 
 def neighbour_runs(
@@ -236,12 +270,4 @@ def _series(headers: Sequence[Header]) -> Series:
 
 
 def _pixels(header: Header) -> np.ndarray:
-    image = dicom.read_slice(header.path)
-    same = (image.sop_key, image.shape, image.origin_mm) == (
-        header.sop_key,
-        header.shape,
-        header.origin_mm,
-    )
-    if not same:
-        raise DicomError(f"{header.path.name}: changed while being read; start again")
-    return image.pixels_hu
+    return read_again(header).pixels_hu

@@ -66,7 +66,8 @@ def test_what_is_no_slice_is_counted(tmp_path):
     assert len(found.series) == 1
     assert len(found.series[0].headers) == 5
     assert (found.localizers, found.foreign) == (1, 1)
-    assert found.refused == ("mr.dcm: Modality is MR, must be CT",)
+    assert found.other == ("mr.dcm: Modality is MR, must be CT; not a CT image",)
+    assert not found.refused
 
 
 def test_identical_copies_are_left_out(tmp_path):

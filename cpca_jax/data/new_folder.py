@@ -1,0 +1,72 @@
+"""A folder that appears complete or not at all."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from cpca_jax.errors import OutputError
+
+
+@contextlib.contextmanager
+def appearing(root: Path) -> Iterator[Path]:
+    """Give a hidden folder beside `root` that gets its name when the block ends well.
+
+    Only the owner may enter it (mode 0700), because it holds images of patients. When the block
+    raises, or `root` has appeared in the meantime, it is removed.
+
+    Args:
+        root: the folder to be; may not exist, or be empty. Its parents are made.
+
+    Yields:
+        Where to write.
+
+    Raises:
+        OutputError: the disk does not take it, or `root` is there already.
+    """
+    with disk_errors(root.name):
+        root.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f".{root.name}."
+        partial = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=root.parent))
+    try:
+        yield partial
+        with disk_errors(root.name):
+            sync_folder(partial)
+            os.rename(partial, root)  # replaces an empty folder, never a full one
+            sync_folder(root.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def require_apart(output: Path, source: Path) -> None:
+    """Refuse an output that is a link, a file, or lies within the input.
+
+    Raises:
+        OutputError: naming what is wrong.
+    """
+    absolute = Path(os.path.abspath(output))
+    if absolute.is_symlink() or (absolute.exists() and not absolute.is_dir()):
+        raise OutputError(f"{absolute.name}: is not a folder, --output must be one, and no link")
+    if absolute.resolve().is_relative_to(source.resolve()):
+        raise OutputError(f"{absolute.name}: lies in the input, --output must be outside it")
+
+
+@contextlib.contextmanager
+def disk_errors(name: str) -> Iterator[None]:
+    """Say what the disk refused, by the name of what was to be written."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(f"{name}: cannot be written: {reason}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that the names in a folder are on disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

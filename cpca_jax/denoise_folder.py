@@ -1,0 +1,208 @@
+"""The driver behind denoise.py: DICOM series in, denoised DICOM series out.
+
+OUTPUT/NAME/00001.dcm ...  a denoised series, slices in the order of their position
+OUTPUT/NAME.json           what was done and measured; NAME.png and NAME.html with `compare`
+OUTPUT/summary.json        every series of the input and what became of it
+
+A series' folder appears complete or not at all; one that is there is never touched again.
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from cpca_jax import before_after, logs
+from cpca_jax.data import new_folder, series_checks
+from cpca_jax.data.header import STRICT, Allowances
+from cpca_jax.data.series import Series, find_series
+from cpca_jax.denoise_series import SeriesPass, derived_series
+from cpca_jax.denoiser import TrainedModel
+from cpca_jax.errors import ConfigError, InputError, OutputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """What the flags of denoise.py choose.
+
+    Attributes:
+        series: names of the series to denoise; none: all.
+        shard: (i, n): every n-th series from the i-th on, counted from 1.
+        batch: slices at once.
+        compare: also draw before and after.
+        allowances: what may be missing in the files.
+        keep_private: keep private elements.
+        repair_uids: make up missing UIDs.
+        created: date and time of creation to write; None is now.
+    """
+
+    series: tuple[str, ...] = ()
+    shard: tuple[int, int] = (1, 1)
+    batch: int = 4
+    compare: bool = False
+    allowances: Allowances = STRICT
+    keep_private: bool = False
+    repair_uids: bool = False
+    created: datetime.datetime | None = None
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Part i of n as numbers, 1 <= i <= n, from "i/n".
+
+    Raises:
+        ConfigError: it is anything else.
+    """
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    shard = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= shard[0] <= shard[1]:
+        raise ConfigError(f"--shard is {text}, must be like 1/4: the first of four parts")
+    return shard
+
+
+def denoise_folder(
+    model: TrainedModel, source: Path, output: Path, choices: Choices
+) -> dict[str, Any]:
+    """Denoise the CT series below a folder.
+
+    Args:
+        model: the denoiser.
+        source: folder with DICOM files.
+        output: folder to write to, outside `source`; may hold series denoised before.
+        choices: the rest.
+
+    Returns:
+        The summary, as written to summary.json.
+
+    Raises:
+        InputError: nothing usable, an unknown series, or, after all others are done, a series or
+            a file that was refused.
+    """
+    new_folder.require_apart(output, source)
+    found = find_series(source, track=logs.track, allowances=choices.allowances)
+    named = name_series(found.series)
+    series_checks.report(found, logs.say)
+    outcomes: dict[str, dict[str, Any]] = {}
+    for name, one in _chosen(named, choices).items():
+        try:
+            outcomes[name] = _denoise_one(model, name, one, output, choices)
+        except InputError as error:
+            logs.say(f"refused: {name}: {error}")
+            outcomes[name] = {"state": "refused", "reason": str(error)}
+    summary = {"model": model.name, "digest": model.digest, "series": outcomes}
+    summary |= {"refused_files": [*found.refused], "not_ct_images": [*found.other]}
+    i, n = choices.shard
+    _write_json(output / ("summary.json" if n == 1 else f"summary-{i}-of-{n}.json"), summary)
+    _require_all_done(outcomes, found.refused)
+    return summary
+
+
+def name_series(found: tuple[Series, ...]) -> dict[str, Series]:
+    """A name for each series that may stand in file names: patient key, kernel, thickness, digest.
+
+    The same files give the same names, on any machine; copies of a series in other folders are
+    numbered.
+    """
+    named: dict[str, Series] = {}
+    for one in found:
+        first = one.first
+        identity = f"{first.series_key} {first.sop_key} {first.position_mm:g} {first.shape}"
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+        name = f"{first.patient_key}-{first.kernel}-{first.thickness_mm:g}mm-{digest}"
+        name = re.sub(r"[^A-Za-z0-9.]+", "-", name)
+        copies = sum(other == name or other.startswith(f"{name}-") for other in named)
+        named[f"{name}-{copies + 1}" if copies else name] = one
+    return dict(sorted(named.items()))
+
+
+def _chosen(named: dict[str, Series], choices: Choices) -> dict[str, Series]:
+    unknown = sorted(set(choices.series) - set(named))
+    if unknown:
+        raise ConfigError(f"--series: {unknown[0]} is none of {', '.join(named)}")
+    kept = [name for name in named if not choices.series or name in choices.series]
+    i, n = choices.shard
+    return {name: named[name] for name in kept[i - 1 :: n]}
+
+
+def _require_all_done(outcomes: dict[str, dict[str, Any]], refused: tuple[str, ...]) -> None:
+    bad = [name for name, outcome in outcomes.items() if outcome["state"] == "refused"]
+    if bad:
+        reason = outcomes[bad[0]]["reason"]
+        raise InputError(f"{len(bad)} of {len(outcomes)} series refused; {bad[0]}: {reason}")
+    if refused:
+        raise InputError(f"{len(refused)} files refused, the series lack them; {refused[0]}")
+
+
+def _denoise_one(
+    model: TrainedModel, name: str, one: Series, output: Path, choices: Choices
+) -> dict[str, Any]:
+    """Denoise one series; what was done, for the summary."""
+    root = output / name
+    record = {"model": model.digest, "source": _source_digest(one), "slices": len(one.headers)}
+    if root.exists() and any(root.iterdir()):
+        return _done_before(output, name, record)
+    warnings = series_checks.check(one, model.slices, repair_uids=choices.repair_uids)
+    for warning in warnings:
+        logs.say(f"warning: {name}: {warning}")
+    shared = derived_series(
+        model,
+        one,
+        created=choices.created or datetime.datetime.now(),
+        keep_private=choices.keep_private,
+        repair_uids=choices.repair_uids,
+    )
+    work = SeriesPass(model, one, shared)
+    with new_folder.appearing(root) as folder:
+        work.run(folder, name, batch=choices.batch)
+        record |= {"state": "denoised", "warnings": warnings, **work.measured()}
+        _write_json(output / f"{name}.json", record)
+        if choices.compare:
+            _write_page(output, name, model, work)
+    logs.say(f"{name}: {work.sentence()}")
+    return record
+
+
+def _source_digest(one: Series) -> str:
+    """Of which slices lie where."""
+    lines = [f"{h.sop_key} {h.position_mm:.3f} {h.shape}" for h in one.headers]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _done_before(output: Path, name: str, record: dict[str, Any]) -> dict[str, Any]:
+    try:
+        before = json.loads((output / f"{name}.json").read_text())
+        same = all(before.get(key) == value for key, value in record.items())
+    except (OSError, ValueError, AttributeError):
+        same = False
+    if not same:
+        raise OutputError(
+            f"{name}: a folder of this name is there and is of another model or input, "
+            "nothing is overwritten; give another --output"
+        )
+    logs.say(f"{name}: denoised before, left as it is")
+    return {**before, "state": "there already"}
+
+
+def _write_page(output: Path, name: str, model: TrainedModel, work: SeriesPass) -> None:
+    png = before_after.montage(work.shown)
+    lead = f"Denoised by {model.name} ({model.digest}): {work.sentence()}."
+    page = before_after.page(name, lead, work.meter.effect(), png)
+    _write(output / f"{name}.png", png)
+    _write(output / f"{name}.html", page.encode())
+
+
+def _write_json(path: Path, record: dict[str, Any]) -> None:
+    _write(path, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that appears complete, for the owner only."""
+    with new_folder.disk_errors(path.name):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial.touch(mode=0o600)
+        partial.write_bytes(content)
+        os.replace(partial, path)
