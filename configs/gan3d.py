@@ -39,5 +39,5 @@ def get_config(variant: str = "published") -> ConfigDict:
         config.data.batch = 4
         config.data.air_fraction = 1.0
         config.optim.learning_rate = 3e-4
-        config.train.epochs = 2
+        config.train.epochs = 8
     return config

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -46,14 +47,17 @@ def ct_slice(pixels_hu: np.ndarray, *, position_mm: float = 0.0, **changes: Any)
     return dataset
 
 
-def save(dataset: Dataset, path: Path, *, syntax: str = ExplicitVRLittleEndian) -> Path:
+def save(dataset: Dataset, path: Path, *, syntax: UID = ExplicitVRLittleEndian) -> Path:
     """Write a data set with preamble and file meta information."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = syntax
     meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", CTImageStorage)
     meta.MediaStorageSOPInstanceUID = dataset.get("SOPInstanceUID") or generate_uid()
     path.parent.mkdir(parents=True, exist_ok=True)
-    FileDataset(path, dataset, preamble=b"\0" * 128, file_meta=meta).save_as(path)
+    if not syntax.is_little_endian:
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
+    written = FileDataset(path, dataset, preamble=b"\0" * 128, file_meta=meta)
+    pydicom.dcmwrite(path, written, enforce_file_format=True)
     return path
 
 

@@ -196,11 +196,16 @@ def _lossy(dataset: FileDataset) -> None:
         dataset.LossyImageCompression = "01"
 
 
-def _overlays(dataset: Dataset) -> None:
-    """Drop overlays whose pixels lie in the unused bits of the image: they were not copied."""
+def _overlays(dataset: FileDataset) -> None:
+    """Drop overlays that would be wrong in the new file.
+
+    Those whose pixels lie in the unused bits of the image were not copied, and those of a big
+    endian file are words that nothing would swap.
+    """
+    big = not dataset.original_encoding[1]
     tags = [tag for tag in dataset.keys() if 0x6000 <= tag.group <= 0x60FF]  # noqa: SIM118
     for tag in tags:
-        if (tag.group, 0x3000) not in dataset:
+        if big or (tag.group, 0x3000) not in dataset:
             del dataset[tag]
 
 
@@ -240,6 +245,8 @@ def _save(dataset: Dataset, path: Path, derivation: Derivation) -> None:
     meta.ImplementationVersionName = derivation.software.replace(" ", "_")[:16]
     written = FileDataset(path, dataset, preamble=b"\0" * 128, file_meta=meta)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        written.save_as(file, enforce_file_format=True)
+        # Not save_as, which refuses sources in big endian: numbers are converted, and what would
+        # not be, words of pixels and overlays, is made anew or left out.
+        pydicom.dcmwrite(file, written, enforce_file_format=True)
         file.flush()
         os.fsync(file.fileno())

@@ -6,7 +6,9 @@ that a CT slice must have is checked, and each failure is one `DicomError`.
 """
 
 import dataclasses
+import io
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -67,6 +69,8 @@ _CODECS = {
     "1.2.840.10008.1.2.4.80": "pyjpegls",
     "1.2.840.10008.1.2.4.81": "pyjpegls",
 }
+# Readers look ahead by less than this.
+_LARGE_READ = 1 << 20
 _JPEG_2000_CODEC = "pylibjpeg and pylibjpeg-openjpeg"
 
 
@@ -167,6 +171,26 @@ def read_slice(path: Path, *, root: Path | None = None, allowances: Allowances =
     return Slice(**fields, stored=stored, padding=_padding(stored, attributes))
 
 
+class _BoundedReader(io.BufferedReader):
+    """A file that refuses to be asked for much more than it has.
+
+    An element may claim four gigabytes, and a plain read would allocate them first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._label, self._size = path.name, os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As a plain file's; DicomError for an element that cannot be there."""
+        if size is not None and size > _LARGE_READ:
+            left = self._size - self.tell()
+            if size > left:
+                lie = f"an element claims {size} bytes where {left} are left"
+                raise DicomError(f"{self._label}: {lie}; export the file again")
+        return super().read(size)
+
+
 def _dataset(path: Path, tags: list[str]) -> pydicom.Dataset:
     with Reported(path.name, "the file"):
         path.stat()  # a missing file is not "not DICOM"
@@ -174,12 +198,13 @@ def _dataset(path: Path, tags: list[str]) -> pydicom.Dataset:
             raise DicomError(f"{path.name}: is not a DICOM file")
         # force: without a preamble pydicom reads only on demand. What is not CT is refused
         # in any case.
-        return pydicom.dcmread(
-            path,
-            stop_before_pixels="PixelData" not in tags,
-            force=True,
-            specific_tags=list(tags),
-        )
+        with _BoundedReader(path) as file:
+            return pydicom.dcmread(
+                file,
+                stop_before_pixels="PixelData" not in tags,
+                force=True,
+                specific_tags=list(tags),
+            )
 
 
 def _stored_pixels(dataset: pydicom.Dataset, header: Header) -> Shaped[np.ndarray, "y x"]:
