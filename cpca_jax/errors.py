@@ -17,6 +17,10 @@ class DicomError(InputError):
     """A DICOM file or series cannot be used."""
 
 
+class VolumeError(InputError):
+    """A NIfTI or HDF5 file cannot be used."""
+
+
 class StoreError(InputError):
     """A store is missing, incomplete or corrupt."""
 
