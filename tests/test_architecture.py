@@ -49,6 +49,8 @@ RINGS = [
         "comparison",
         "conversion",
         "preparation",
+        "preparation_page",
+        "reading",
         "demo",
     },
 ]
