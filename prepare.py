@@ -1,14 +1,20 @@
-"""Make a store: prepare.py --input DICOM_DIR --output STORE, or --phantom 4 --output STORE."""
+"""Make a store: prepare.py --input DIR --output STORE, or --phantom 4 --output STORE."""
 
 from pathlib import Path
 
 from absl import flags
 
 from cpca_jax import launch, logs, preparation
+from cpca_jax.data.sources import Inputs
+from cpca_jax.data.splits import SplitChoice
 from cpca_jax.errors import ConfigError
 
-_INPUT = flags.DEFINE_string("input", None, "Folder of DICOM files, both dose levels or one.")
+_INPUT = flags.DEFINE_string("input", None, "Folder of scans, both dose levels or one.")
+_FULL = flags.DEFINE_string("full", None, "Folder of full dose alone, instead of --input.")
+_QUARTER = flags.DEFINE_string("quarter", None, "Folder of low dose alone, beside --full.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the new store.")
+_CHECK = flags.DEFINE_bool("check", False, "Do everything but write the store.")
+_REPORT = flags.DEFINE_string("report", None, "Write the page here too (.html).")
 _PHANTOM = flags.DEFINE_integer("phantom", None, "Make this many phantoms instead of reading.")
 _DOSE = flags.DEFINE_float("simulate_dose", None, "Simulate this share of the full dose.")
 _SLICES = flags.DEFINE_integer("slices", 32, "Slices of a phantom.")
@@ -16,24 +22,33 @@ _SIZE = flags.DEFINE_integer("size", 512, "Rows and columns of a phantom.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of split, phantoms and simulated noise.")
 _TEST = flags.DEFINE_list("test", [], "Patients to test on, comma-separated.")
 _VALIDATION = flags.DEFINE_list("validation", [], "Patients to validate on, comma-separated.")
-launch.require("output")
+_SPLIT_BY = flags.DEFINE_string("split_by", None, "A published split: ldct-benchmark, lodopab.")
+_SPLIT_FILE = flags.DEFINE_string("split_file", None, "JSON file {patient: split}.")
 
 
 def main() -> None:
     """Prepare, and say what the store holds."""
-    if (_INPUT.value is None) == (_PHANTOM.value is None):
+    folders = [Path(f.value) if f.value else None for f in (_INPUT, _FULL, _QUARTER)]
+    if any(folders) == (_PHANTOM.value is not None):
         raise ConfigError("--input and --phantom: give one of them")
-    output, shown = Path(_OUTPUT.value), {"say": logs.say, "track": logs.track}
+    if _CHECK.value and not any(folders):
+        raise ConfigError("--check and --phantom: there is nothing to check")
+    if _OUTPUT.value is None and not _CHECK.value:
+        raise ConfigError("--output is missing; see --help")
+    output = Path(_OUTPUT.value) if _OUTPUT.value else None
+    shown = {"say": logs.say, "track": logs.track}
     if _PHANTOM.value is not None:
         shape = {"slices": _SLICES.value, "size": _SIZE.value, "seed": _SEED.value}
         dose = 0.25 if _DOSE.value is None else _DOSE.value
         made = preparation.prepare_phantoms(_PHANTOM.value, output, dose=dose, **shape, **shown)
     else:
-        lists = {"test": _TEST.value, "validation": _VALIDATION.value, "seed": _SEED.value}
-        made = preparation.prepare_dicom(
-            Path(_INPUT.value), output, simulate_dose=_DOSE.value, **lists, **shown
-        )
-    logs.say(f"{output}: {len(made.series)} series, fingerprint {made.fingerprint[:12]}")
+        file = Path(_SPLIT_FILE.value) if _SPLIT_FILE.value else None
+        choice = SplitChoice(_TEST.value, _VALIDATION.value, _SPLIT_BY.value, file, _SEED.value)
+        report = Path(_REPORT.value) if _REPORT.value else None
+        wanted = {"choice": choice, "simulate_dose": _DOSE.value, "check": _CHECK.value}
+        made = preparation.prepare_scans(Inputs(*folders), output, **wanted, report=report, **shown)
+    done = f"{len(made.series)} series, fingerprint {made.fingerprint[:12]}" if made else ""
+    logs.say(f"{output}: {done}" if made else "checked; nothing was written")
 
 
 if __name__ == "__main__":

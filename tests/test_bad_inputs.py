@@ -24,6 +24,7 @@ from test_denoise import IDENTITY, STUDY, network, out_series, random_stored, wr
 from cpca_jax import config, preparation
 from cpca_jax.data import dicom, series
 from cpca_jax.data.header import Allowances
+from cpca_jax.data.sources import Inputs
 from cpca_jax.data.store import open_store
 from cpca_jax.denoise_folder import Choices, denoise_folder
 from cpca_jax.denoiser import TrainedModel
@@ -416,7 +417,7 @@ def test_b36_pairs_that_do_not_match(tmp_path):
         change(root / "L001" / "quarter_3mm")
         said = []
         with pytest.raises(DicomError):
-            preparation.prepare_dicom(root, tmp_path / f"{name}-store", say=said.append)
+            preparation.prepare_scans(Inputs(root), tmp_path / f"{name}-store", say=said.append)
         assert not (tmp_path / f"{name}-store").exists()
         return " ".join(said)
 
@@ -444,7 +445,7 @@ def test_b37_the_same_pixels_in_both_doses(tmp_path):
         (tmp_path / "in" / "L001" / "quarter_3mm" / path.name).write_bytes(path.read_bytes())
     said = []
     with pytest.raises(DicomError):
-        preparation.prepare_dicom(tmp_path / "in", tmp_path / "out", say=said.append)
+        preparation.prepare_scans(Inputs(tmp_path / "in"), tmp_path / "out", say=said.append)
     assert any("have the same pixels in both dose levels" in line for line in said)
 
 

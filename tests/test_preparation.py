@@ -1,5 +1,6 @@
 """From DICOM folders and phantoms to stores."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,10 +11,17 @@ import numpy as np
 import pytest
 
 from cpca_jax import preparation
-from cpca_jax.data import store
+from cpca_jax.data import sources, store
+from cpca_jax.data.sources import Inputs
+from cpca_jax.data.splits import SplitChoice
 from cpca_jax.errors import ConfigError, DicomError, StoreError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def prepare(source, output, *, test=(), validation=(), seed=0, **options):
+    choice = options.pop("choice", SplitChoice(test, validation, seed=seed))
+    return preparation.prepare_scans(Inputs(source), output, choice=choice, **options)
 
 
 @pytest.fixture
@@ -28,7 +36,7 @@ def collection(tmp_path):
 
 def test_pairs_become_a_store(tmp_path, collection):
     lines = []
-    made = preparation.prepare_dicom(
+    made = prepare(
         collection, tmp_path / "out", test=["L001"], validation=["L002"], say=lines.append
     )
     by_patient = {one.patient: one for one in made.series}
@@ -56,7 +64,7 @@ def test_nothing_of_a_patient_is_told_or_stored(tmp_path, collection):
     (collection / "private" / "quarter_3mm" / "CT.0001.IMA").unlink()
     fake_dicom.write_pair(collection / "secret2", PatientID="SECRET-4712")
     lines = []
-    preparation.prepare_dicom(collection, tmp_path / "out", say=lines.append)
+    prepare(collection, tmp_path / "out", say=lines.append)
     told = "\n".join(lines) + (tmp_path / "out" / "manifest.json").read_text()
     told += "".join(path.name for path in (tmp_path / "out").iterdir())
     assert "refused" in told
@@ -75,11 +83,11 @@ def test_what_cannot_be_used_is_said_and_the_rest_goes_on(tmp_path, collection):
     truncated.write_bytes(truncated.read_bytes()[:-1000])
     (collection / "notes.txt").write_text("x" * 300)
     lines = []
-    made = preparation.prepare_dicom(collection, tmp_path / "out", say=lines.append)
+    made = prepare(collection, tmp_path / "out", say=lines.append)
     assert {one.patient[:4] for one in made.series} == {"C003", "case"}
     assert any("L001 B30f 3 mm: noise is" in line and "swapped" in line for line in lines)
     assert any(line.startswith("refused: CT.0003.IMA: PixelData has") for line in lines)
-    assert "left out: 1 not DICOM" in lines
+    assert "left out: 1 files of another kind" in lines
     # Splits are made of what is left: two patients are training and test.
     assert sorted(one.split for one in made.series) == ["test", "train"]
 
@@ -87,23 +95,30 @@ def test_what_cannot_be_used_is_said_and_the_rest_goes_on(tmp_path, collection):
 def test_nothing_usable_leaves_nothing_behind(tmp_path):
     root = tmp_path / "in"
     fake_dicom.write_series(root, fake_dicom.body(3, noise_hu=10))
-    with pytest.raises(DicomError, match=r"in: no usable pair of dose levels.*--simulate_dose"):
-        preparation.prepare_dicom(root, tmp_path / "out")
+    with pytest.raises(DicomError, match=r"in: 1 series, none in a folder .*--full DIR --quarter"):
+        prepare(root, tmp_path / "out")
+    root.rename(tmp_path / "full_3mm")
+    with pytest.raises(
+        DicomError, match=r"no usable pair .* 1 patients have full dose only; .*--simulate_dose"
+    ):
+        prepare(tmp_path / "full_3mm", tmp_path / "out")
+    (tmp_path / "full_3mm").rename(root)
     with pytest.raises(DicomError, match="absent: is not a folder"):
-        preparation.prepare_dicom(tmp_path / "absent", tmp_path / "out")
+        prepare(tmp_path / "absent", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 def test_unknown_patients_are_refused_before_pixels_are_read(tmp_path, collection, monkeypatch):
-    monkeypatch.setattr(preparation.series, "read_volume", lambda series: pytest.fail("was read"))
+    unread = dataclasses.replace(sources.SOURCES["DICOM"], read=lambda one: pytest.fail("was read"))
+    monkeypatch.setitem(sources.SOURCES, "DICOM", unread)
     with pytest.raises(ConfigError, match="--test: L999 is not a patient, must be among C003"):
-        preparation.prepare_dicom(collection, tmp_path / "out", test=["L999"])
+        prepare(collection, tmp_path / "out", test=["L999"])
     assert not (tmp_path / "out").exists()
 
 
 def test_output_in_the_input_is_refused(tmp_path, collection):
     with pytest.raises(StoreError, match="lies in the input"):
-        preparation.prepare_dicom(collection, collection / "store")
+        prepare(collection, collection / "store")
     assert not (collection / "store").exists()
 
 
@@ -118,9 +133,7 @@ def full_dose(tmp_path):
 def test_low_dose_is_simulated(tmp_path, full_dose):
     fake_dicom.write_pair(full_dose / "L001", slices=2)
     lines = []
-    made = preparation.prepare_dicom(
-        full_dose, tmp_path / "out", simulate_dose=0.5, say=lines.append
-    )
+    made = prepare(full_dose, tmp_path / "out", simulate_dose=0.5, say=lines.append)
     assert [one.simulated for one in made.series] == [True, True]
     assert [one.dose for one in made.series] == [0.5, 0.5]
     for one in made.series:
@@ -132,10 +145,7 @@ def test_low_dose_is_simulated(tmp_path, full_dose):
 
 def test_simulated_noise_follows_the_seed(tmp_path, full_dose):
     quarters = [
-        preparation
-        .prepare_dicom(full_dose, tmp_path / name, simulate_dose=0.25, seed=seed)
-        .series[0]
-        .quarter
+        prepare(full_dose, tmp_path / name, simulate_dose=0.25, seed=seed).series[0].quarter
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     ]
     np.testing.assert_array_equal(quarters[0], quarters[1])
@@ -146,9 +156,7 @@ def test_simulation_needs_square_pixels(tmp_path, full_dose):
     volume = fake_dicom.body(2, noise_hu=4.0, size=64)
     fake_dicom.write_series(full_dose / "wide", volume, PixelSpacing=[4, 5])
     lines = []
-    made = preparation.prepare_dicom(
-        full_dose, tmp_path / "out", simulate_dose=0.25, say=lines.append
-    )
+    made = prepare(full_dose, tmp_path / "out", simulate_dose=0.25, say=lines.append)
     assert len(made.series) == 1
     assert any("PixelSpacing is 4, 5, must be equal to simulate" in line for line in lines)
 
@@ -156,7 +164,7 @@ def test_simulation_needs_square_pixels(tmp_path, full_dose):
 @pytest.mark.parametrize("dose", [0.0, 1.0, -0.5, 25.0, float("nan")])
 def test_dose_is_a_fraction(tmp_path, full_dose, dose):
     with pytest.raises(ConfigError, match="must be between 0 and 1"):
-        preparation.prepare_dicom(full_dose, tmp_path / "out", simulate_dose=dose)
+        prepare(full_dose, tmp_path / "out", simulate_dose=dose)
     with pytest.raises(ConfigError, match="must be between 0 and 1"):
         preparation.prepare_phantoms(1, tmp_path / "out", dose=dose)
 
@@ -230,12 +238,17 @@ def test_the_command(tmp_path, collection):
     neither = run("--output", tmp_path / "out2")
     assert neither.returncode == 2
     assert neither.stderr == "error: --input and --phantom: give one of them\n"
+    page = tmp_path / "page.html"
+    checked = run("--input", collection, "--check", "--report", page)
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.endswith("checked; nothing was written\n")
+    assert "<h2>Split</h2>" in page.read_text()
 
 
 @pytest.mark.real_data
 def test_real_collection(tmp_path, real_data):
     root = real_data / "mayo-2016"
-    made = preparation.prepare_dicom(root, tmp_path / "out", test=["L096"])
+    made = prepare(root, tmp_path / "out", test=["L096"])
     assert {one.name: len(one.full) for one in made.series} == {
         "L096-D45f-3mm": 10,
         "L143-B30f-3mm": 7,

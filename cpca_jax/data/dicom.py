@@ -74,7 +74,7 @@ _LARGE_READ = 1 << 20
 _JPEG_2000_CODEC = "pylibjpeg and pylibjpeg-openjpeg"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Slice(Header):
     """A CT slice as its file holds it.
 

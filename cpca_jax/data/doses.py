@@ -16,6 +16,11 @@ _SLICES_COMPARED = 8
 # A quarter of the dose doubles the noise (measured on AAPM-Mayo: 2.0 to 2.2); anything near
 # 1 is not another dose.
 _LEAST_NOISE_RATIO = 1.1
+# Means over blocks are hardly touched by noise: those of two doses of one scan agree, those of
+# two patients, or of slices that do not belong together, do not.
+_BLOCK = 8
+_SHOWN_HU = (-1000, 500)
+_LEAST_AGREEMENT = 0.9
 
 
 def dose_fraction(patient: str) -> float:
@@ -39,7 +44,8 @@ def check_doses(label: str, full: VolumeHU, quarter: VolumeHU) -> Noise:
         Median high-frequency noise in soft tissue of the full and of the quarter dose, HU.
 
     Raises:
-        DicomError: equal slices, no soft tissue, or a quarter dose that is not noisier.
+        DicomError: equal slices, no soft tissue, different anatomy, or a quarter dose that is
+            not noisier.
     """
     same = [z for z in range(len(full)) if np.array_equal(full[z], quarter[z])]
     if same:
@@ -50,6 +56,12 @@ def check_doses(label: str, full: VolumeHU, quarter: VolumeHU) -> Noise:
     noise = measure_noise(full, quarter)
     if noise is None:
         raise DicomError(f"{label}: no slice shows soft tissue to compare the noise in")
+    agreement = _agreement(full, quarter)
+    if agreement < _LEAST_AGREEMENT:
+        raise DicomError(
+            f"{label}: anatomy of the dose levels agrees to {agreement:.2f} only (correlation), "
+            "must be two reconstructions of one scan"
+        )
     full_hu, quarter_hu = noise
     if quarter_hu < _LEAST_NOISE_RATIO * full_hu or quarter_hu == 0:
         swapped = "; are the dose levels swapped?" if full_hu > quarter_hu else ""
@@ -71,8 +83,8 @@ def measure_noise(full: VolumeHU, quarter: VolumeHU) -> Noise | None:
         Median high-frequency noise of the full and of the quarter dose in HU, or None where
         no slice shows soft tissue.
     """
-    places = np.unique(np.linspace(0, len(full) - 1, _SLICES_COMPARED).astype(int))
-    measured = [noise for noise in (_noise_of_slice(full[z], quarter[z]) for z in places) if noise]
+    pairs = [_noise_of_slice(full[z], quarter[z]) for z in _places(full)]
+    measured = [noise for noise in pairs if noise]
     if not measured:
         return None
     full_hu, quarter_hu = np.median(measured, axis=0)
@@ -100,6 +112,29 @@ def noise_sd_hu(image: Shaped[np.ndarray, "y x"], where: Bool[np.ndarray, "y x"]
     inside = values[where[1:-1, 1:-1]]
     # 36 is the sum of the squared coefficients; 1.4826 takes the deviation to sigma.
     return float(1.4826 * np.median(np.abs(inside - np.median(inside))) / 6.0)
+
+
+def _places(volume: VolumeHU) -> list[int]:
+    """The slices that are compared, spread over the volume."""
+    return sorted({int(z) for z in np.linspace(0, len(volume) - 1, _SLICES_COMPARED)})
+
+
+def _agreement(full: VolumeHU, quarter: VolumeHU) -> float:
+    """Correlation of block means of both dose levels; 1 where there is nothing to compare."""
+    places = _places(full)
+    means = [_block_means(side[places]).ravel() for side in (full, quarter)]
+    if min(mean.size for mean in means) < 2 or min(mean.std() for mean in means) == 0:
+        return 1.0
+    return float(np.corrcoef(means)[0, 1])
+
+
+def _block_means(slices: VolumeHU) -> Shaped[np.ndarray, "z rows columns"]:
+    y, x = (length // _BLOCK for length in slices.shape[1:])
+    shown = slices[:, : y * _BLOCK, : x * _BLOCK].clip(*_SHOWN_HU).astype(np.float32)
+    means: Shaped[np.ndarray, "z rows columns"] = shown.reshape(
+        len(slices), y, _BLOCK, x, _BLOCK
+    ).mean(axis=(2, 4))
+    return means
 
 
 def _noise_of_slice(

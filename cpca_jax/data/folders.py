@@ -22,6 +22,21 @@ _LEVELS = {
 _FULL_WORD = re.compile(r"\b(full|normal|routine)")
 _QUARTER_WORD = re.compile(r"\b(quarter|low)")
 
+# The same at the end of a file's name: what stands before it is the volume's own name.
+_LEVEL_AT_END = re.compile(
+    r"(^|[^a-z0-9]+)(full|normal|routine|quarter|low|fd|qd|ld)([^a-z0-9]?dose)?"
+    r"([^a-z0-9]*\d+ ?mm)?$",
+    re.IGNORECASE,
+)
+
+# What the public collections' folders are called.
+_LAYOUTS = {
+    "TCIA LDCT-and-Projection-data": re.compile(
+        r"ldct and projection data|\d (full|low) dose images \d"
+    ),
+    "AAPM-Mayo 2016": re.compile(r"\b(full|quarter|fd|qd) \d ?mm\b"),
+}
+
 # Identifiers of the public collections: L(iver), C(hest), N(eck and head) and a number.
 _PUBLIC_PATIENT = re.compile(r"[LCN]\d{3}")
 # What anonymisers write where the patient's identifier was.
@@ -70,3 +85,44 @@ def patient_key(patient_id: str, folders: Sequence[str]) -> str:
     if patient_id.lower() in _PLACEHOLDERS:
         patient_id = next((name for name in reversed(folders) if not _level_of_name(name)), "")
     return "case-" + hashlib.sha256(patient_id.encode()).hexdigest()[:8]
+
+
+def patient_of_volume(name: str, folders: Sequence[str]) -> str:
+    """A name for the patient of a volume whose file says nothing about one (NIfTI).
+
+    Args:
+        name: the file's name without its suffix.
+        folders: names of the folders that it lies in, the collection's own first.
+
+    Returns:
+        As `patient_key`; where no name is a public identifier, a digest of the file's name and
+        the folders below the collection, both without what names the dose level.
+    """
+    own = _LEVEL_AT_END.sub("", name)
+    public = patient_key(own, folders)
+    if _PUBLIC_PATIENT.fullmatch(public):
+        return public
+    plain = [folder for folder in folders[1:] if not _level_of_name(folder)]
+    return patient_key("/".join([*plain, own]).strip("/"), ())
+
+
+def without_collection(key: str, folders: Sequence[str]) -> str:
+    """A patient key that does not hang on what the collection's own folder is called.
+
+    Two collections of one patient, one for each dose level, are called differently.
+
+    Args:
+        key: of `patient_key` with these folders.
+        folders: names of folders, the collection's own first.
+
+    Returns:
+        `key` itself, unless it was made from folder names.
+    """
+    made_from_folders = not _PUBLIC_PATIENT.fullmatch(key) and key == patient_key("", folders)
+    return patient_key("", folders[1:]) if made_from_folders else key
+
+
+def layout(folders: Sequence[str]) -> str:
+    """Which collection is laid out in this way: one of the public ones, or "own folders"."""
+    words = re.sub(r"[^a-z0-9]+", " ", "/".join(folders).lower())
+    return next((name for name, rule in _LAYOUTS.items() if rule.search(words)), "own folders")

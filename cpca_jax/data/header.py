@@ -52,7 +52,6 @@ class Header:
         patient_key: see `cpca_jax.data.folders`.
         series_key: digest of SeriesInstanceUID, 16 hexadecimal digits; "" where blank.
         sop_key: digest of SOPInstanceUID, likewise.
-        study_key: digest of StudyInstanceUID, likewise.
         image_type: the values of ImageType, in upper case.
         kernel: convolution kernel; several values are joined by "/" ("Br38f/3": the second
             is the strength of an iterative reconstruction); "unknown" where blank.
@@ -63,9 +62,10 @@ class Header:
         origin_mm: centre of the first pixel in patient coordinates.
         slope: RescaleSlope, HU per stored unit.
         intercept: RescaleIntercept, HU.
+        lossy: whether the pixels were ever compressed with loss.
+        study_key: digest of StudyInstanceUID, 16 hexadecimal digits; "" where blank.
         bits: BitsStored; what is above them in a stored value is not the image's.
         signed: whether stored values are signed.
-        lossy: whether the pixels were ever compressed with loss.
         allowances: what was allowed to be missing when this was read.
     """
 
@@ -74,7 +74,6 @@ class Header:
     patient_key: str
     series_key: str
     sop_key: str
-    study_key: str
     image_type: tuple[str, ...]
     kernel: str
     thickness_mm: float
@@ -84,10 +83,11 @@ class Header:
     origin_mm: tuple[float, ...]
     slope: float
     intercept: float
-    bits: int
-    signed: bool
     lossy: bool
-    allowances: Allowances
+    study_key: str = ""
+    bits: int = 16
+    signed: bool = True
+    allowances: Allowances = STRICT
 
     @property
     def position_mm(self) -> float:

@@ -103,7 +103,7 @@ def read(root: Path) -> tuple[Entry, ...]:
     entries: list[Entry] = []
     for number, row in enumerate(_rows(root)):
         try:
-            entry = Entry(_info(row), _array_file(row["quarter"]), _array_file(row["full"]))
+            entry = entry_of(row)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             problem = f"series {number} is not valid ({type(error).__name__}: {error})"
             raise _damaged(root, problem) from error
@@ -123,13 +123,21 @@ def as_json(entries: Sequence[Entry]) -> str:
         StoreError: see `check_together`.
     """
     check_together(entry.info for entry in entries)
-    rows = []
-    for entry in entries:
-        arrays = {"quarter": entry.quarter, "full": entry.full}
-        row = dataclasses.asdict(entry.info)
-        rows.append(row | {dose: dataclasses.asdict(array) for dose, array in arrays.items()})
+    rows = [row_of(entry) for entry in entries]
     manifest = {"format": FORMAT, "version": VERSION, "series": rows}
     return json.dumps(manifest, indent=1, allow_nan=False) + "\n"
+
+
+def row_of(entry: Entry) -> dict[str, Any]:
+    """A series as it stands in the manifest."""
+    arrays = {"quarter": entry.quarter, "full": entry.full}
+    row = dataclasses.asdict(entry.info)
+    return row | {dose: dataclasses.asdict(array) for dose, array in arrays.items()}
+
+
+def entry_of(row: dict[str, Any]) -> Entry:
+    """The inverse of `row_of`; raises whatever a row of another kind makes it raise."""
+    return Entry(_info(row), _array_file(row["quarter"]), _array_file(row["full"]))
 
 
 def check_together(series: Iterable[SeriesInfo]) -> None:

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from cpca_jax.data import dicom, folders
+from cpca_jax.data import dicom, folders, listing
 from cpca_jax.data.dicom import Slice
 from cpca_jax.data.header import STRICT, Allowances, Header
+from cpca_jax.data.header_pool import read_headers
 from cpca_jax.errors import DicomError, NotCTError
 from cpca_jax.types import VolumeHU
 
@@ -86,16 +87,20 @@ class Found:
     Attributes:
         series: usable series.
         refused: one message per file or series that cannot be used.
-        other: one message per file that is DICOM but no CT slice.
         localizers: how many scout views were left out.
-        foreign: how many files are not DICOM at all.
+        foreign: how many files are of another kind (not DICOM).
+        projections: how many files were set aside because their folder holds projections.
+        notes: what else is worth knowing about them, one line each.
+        other: one message per file that is DICOM but no CT slice.
     """
 
     series: tuple[Series, ...]
     refused: tuple[str, ...]
-    other: tuple[str, ...]
     localizers: int
     foreign: int
+    projections: int = 0
+    notes: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
 
 
 def _no_track(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
@@ -119,21 +124,20 @@ def find_series(root: Path, *, track: Track = _no_track, allowances: Allowances 
     root = Path(os.path.abspath(root))
     if not root.is_dir():
         raise DicomError(f"{root.name}: is not a folder, must be one with DICOM files")
+    listed = listing.list_files(root)
+    paths = listed.paths
     headers: list[Header] = []
     refused: list[str] = []
     other: list[str] = []
-    foreign = 0
-    paths = _files(root)
-    for path in track(paths, "reading headers", len(paths)):
-        if not dicom.is_dicom(path):
-            foreign += 1
-            continue
-        try:
-            headers.append(dicom.read_header(path, root=root, allowances=allowances))
-        except NotCTError as error:
-            other.append(str(error))
-        except DicomError as error:
-            refused.append(str(error))
+    reading = read_headers(paths, root=root, allowances=allowances)
+    for one in track(reading, "reading headers", len(paths)):
+        if isinstance(one, Header):
+            headers.append(one)
+        elif isinstance(one, NotCTError):
+            other.append(str(one))
+        elif one is not None:
+            refused.append(str(one))
+    foreign = len(paths) - len(headers) - len(refused) - len(other)
     slices = [header for header in headers if not header.localizer]
     series, refused_series = group(slices)
     if not series:
@@ -142,10 +146,17 @@ def find_series(root: Path, *, track: Track = _no_track, allowances: Allowances 
         raise DicomError(
             f"{root.name}: no usable CT series among {len(paths)} files "
             f"({foreign} not DICOM, {len(headers) - len(slices)} localizers, "
-            f"{len(refused) + len(other)} refused), must hold at least one{reason}"
+            f"{len(refused) + len(other)} refused, {listed.projections} projections), "
+            f"must hold at least one{reason}"
         )
-    localizers = len(headers) - len(slices)
-    return Found(series, tuple(refused + refused_series), tuple(other), localizers, foreign)
+    return Found(
+        series,
+        tuple(refused + refused_series),
+        localizers=len(headers) - len(slices),
+        foreign=foreign,
+        projections=listed.projections,
+        other=tuple(other),
+    )
 
 
 def group(headers: Sequence[Header]) -> tuple[tuple[Series, ...], list[str]]:
@@ -231,20 +242,6 @@ def neighbour_runs(
     return list(itertools.pairwise(edges))
 
 
-def _files(root: Path) -> list[Path]:
-    """All files below `root` in a fixed order, without hidden ones and DICOM's indices."""
-    paths: list[Path] = []
-    seen: set[str] = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        subfolders[:] = [] if real in seen else sorted(s for s in subfolders if s[0] != ".")
-        if real not in seen:
-            kept = (name for name in sorted(names) if name[0] != "." and name != "DICOMDIR")
-            paths.extend(Path(folder, name) for name in kept)
-        seen.add(real)
-    return paths
-
-
 def _series_of(header: Header) -> tuple[Any, ...]:
     """What two slices of one series have in common, in the order to list series."""
     # Rounded to the digits that a file may be expected to repeat from slice to slice.
@@ -257,16 +254,28 @@ def _series_of(header: Header) -> tuple[Any, ...]:
 
 def _series(headers: Sequence[Header]) -> Series:
     kept: list[Header] = []
-    for header in sorted(headers, key=lambda header: (header.position_mm, str(header.path))):
-        if not kept or header.position_mm - kept[-1].position_mm > SAME_PLACE_MM:
+    last_mm = -math.inf
+    places = _places(headers)
+    order = sorted(range(len(headers)), key=lambda n: (places[n], str(headers[n].path)))
+    for place_mm, header in ((places[n], headers[n]) for n in order):
+        if place_mm - last_mm > SAME_PLACE_MM:
             kept.append(header)
+            last_mm = place_mm
         elif not np.array_equal(_pixels(kept[-1]), _pixels(header)):
             names = f"{kept[-1].path.name} and {header.path.name}"
             raise DicomError(
                 f"{Series((header,)).label}: {names} have different pixels at the same "
-                f"position {header.position_mm:g} mm, must be one slice at each"
+                f"position {place_mm:g} mm, must be one slice at each"
             )
     return Series(tuple(kept), len(headers) - len(kept))
+
+
+def _places(headers: Sequence[Header]) -> list[float]:
+    """`Header.position_mm` of all at once: there may be a hundred thousand of them."""
+    cosines = np.array([header.orientation for header in headers])
+    normals = np.cross(cosines[:, :3], cosines[:, 3:])
+    origins = np.array([header.origin_mm for header in headers])
+    return [float(place) for place in (normals * origins).sum(axis=1)]
 
 
 def _pixels(header: Header) -> np.ndarray:

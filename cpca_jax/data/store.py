@@ -28,6 +28,8 @@ __all__ = ["PairedSeries", "SeriesInfo", "Store", "StoreWriter", "open_store"]
 # Slices further apart than this many thicknesses are not neighbours, however regular: what
 # lies between them is in neither.
 _LONGEST_STEP = 2.0
+# Nor are they where the thickness is unknown and no scanner makes slices as thick as that.
+_LONGEST_MM = 20.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,14 +47,14 @@ class PairedSeries(SeriesInfo):
     @property
     def runs(self) -> tuple[tuple[int, int], ...]:
         """Stretches (start, stop) of neighbouring slices; together they are the whole series."""
-        longest = _LONGEST_STEP * self.thickness_mm or np.inf
+        longest = min(_LONGEST_STEP * self.thickness_mm or _LONGEST_MM, _LONGEST_MM)
         return tuple(neighbour_runs(self.positions_mm, longest_mm=longest))
 
     def centres(self, slices: int) -> Int[np.ndarray, " n"]:
         """Slices that have (slices - 1) / 2 neighbours on each side, at the regular step.
 
         The regular step is the smallest of the series, within 1 %, and at most two slice
-        thicknesses.
+        thicknesses and 20 mm.
 
         Args:
             slices: odd; 1 needs no neighbour and gives all slices.

@@ -2,65 +2,124 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
+import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cpca_jax.data import manifest
 from cpca_jax.data.manifest import ArrayFile, SeriesInfo
 from cpca_jax.errors import StoreError
-from cpca_jax.types import VolumeHU
+from cpca_jax.types import SliceHU, VolumeHU
+
+_PROGRESS = "progress.jsonl"
 
 
 class StoreWriter:
     """Writes a new store: all of it, or nothing.
 
-    A context manager. Series go to a folder beside the store's, which gets its name only when
-    everything is on disk; on an error it is removed. Only the owner may enter the folder
-    (mode 0700), because it holds images of patients.
+    A context manager. Series go to a folder beside the store's (.NAME.partial), which gets its
+    name only when everything is on disk. On an error it is removed. After an interruption it
+    stays, and the next writer of the same store may take over its finished series. Only the
+    owner may enter the folder (mode 0700), because it holds images of patients.
     """
 
-    def __init__(self, root: Path, *, source: Path | None = None) -> None:
+    def __init__(self, root: Path, *, sources: Sequence[Path] = ()) -> None:
         """Check where the store is to be.
 
         Args:
             root: the store's folder; must not exist, or be empty.
-            source: the folder that is read, if any; the store may not lie in it.
+            sources: the folders that are read, if any; the store may not lie in them.
 
         Raises:
-            StoreError: `root` is taken, a link, or within `source`.
+            StoreError: `root` is taken, a link, or within one of `sources`.
         """
         self.root = Path(os.path.abspath(root))
         if self.root.is_symlink() or (self.root.exists() and not self.root.is_dir()):
             raise StoreError(f"{self.root.name}: is not a folder, --output must be a new one")
         if self.root.exists() and any(self.root.iterdir()):
             raise StoreError(f"{self.root.name}: is not empty, --output must be a new folder")
-        if source and self.root.resolve().is_relative_to(source.resolve()):
-            raise StoreError(f"{self.root.name}: lies in the input, --output must be outside it")
+        for source in sources:
+            if self.root.resolve().is_relative_to(source.resolve()):
+                raise StoreError(f"{self.root.name}: lies in the input, --output must be outside")
         self._entries: list[manifest.Entry] = []
-        self._partial = self.root
+        self._pages: list[str] = []
+        self._partial = self.root.with_name(f".{self.root.name}.partial")
+        self._finished: dict[str, dict[str, Any]] = {}
+        self._lock = -1
 
     def __enter__(self) -> "StoreWriter":
         with self._disk_errors():
             self.root.parent.mkdir(parents=True, exist_ok=True)
-            prefix = f".{self.root.name}."
-            partial = tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=self.root.parent)
-        self._partial = Path(partial)
+            if self._partial.is_symlink():
+                raise StoreError(f"{self._partial.name}: is a link, must be a folder")
+            self._partial.mkdir(mode=0o700, exist_ok=True)
+            self._lock = os.open(self._partial, os.O_RDONLY)
+            self._require_alone()
+            self._finished = _finished(self._partial / _PROGRESS)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
+        interrupted = error is not None and not isinstance(error, Exception)
         try:
             if error is None:
                 self._finish()
         finally:
-            shutil.rmtree(self._partial, ignore_errors=True)
+            if not (interrupted and (self._partial / _PROGRESS).exists()):
+                shutil.rmtree(self._partial, ignore_errors=True)
+            os.close(self._lock)
+
+    def take_over(self, key: str, name: str) -> dict[str, Any] | None:
+        """Use a series that an interrupted writer of this store has finished.
+
+        Args:
+            key: of everything that the series was made from, as given to `add`.
+            name: of the series.
+
+        Returns:
+            What was noted about it, or None where it has to be added.
+        """
+        done = self._finished.get(key)
+        if done is None:
+            return None
+        entry: manifest.Entry = done["entry"]
+        intact = all(
+            (self._partial / array.file).is_file()
+            and file_digest(self._partial / array.file) == array.sha256
+            for array in (entry.quarter, entry.full)
+        )
+        if entry.info.name != name or not intact:
+            return None
+        manifest.check_together([*(one.info for one in self._entries), entry.info])
+        self._entries.append(entry)
+        return dict(done["note"])
+
+    def slice_of(self, name: str, z: int) -> tuple[SliceHU, SliceHU]:
+        """Full and low dose of a slice of a series that is on disk already."""
+        full, quarter = (
+            np.load(self._partial / f"{name}.{dose}.npy", mmap_mode="r", allow_pickle=False)[z]
+            for dose in ("full", "quarter")
+        )
+        return np.array(full), np.array(quarter)
+
+    def add_page(self, name: str, text: str) -> None:
+        """Put a page beside the manifest.
+
+        Args:
+            name: its file's name.
+            text: what it says.
+        """
+        with self._disk_errors():
+            (self._partial / name).write_text(text)
+        self._pages.append(name)
 
     def add(
         self,
@@ -70,6 +129,8 @@ class StoreWriter:
         *,
         quarter_sources: Sequence[str] = (),
         full_sources: Sequence[str] = (),
+        key: str = "",
+        note: Mapping[str, Any] | None = None,
     ) -> None:
         """Write one series.
 
@@ -79,6 +140,9 @@ class StoreWriter:
             full: the same slices at full dose.
             quarter_sources: digests of the slices' identifiers.
             full_sources: likewise.
+            key: of everything that it was made from; with one, a later writer can take the
+                series over if this one is interrupted.
+            note: for that writer; must be JSON.
 
         Raises:
             StoreError: fields or shapes that cannot be right, or the disk does not take it.
@@ -95,7 +159,14 @@ class StoreWriter:
                 ("full", full, full_sources),
             )
         ]
-        self._entries.append(manifest.Entry(info, *arrays))
+        entry = manifest.Entry(info, *arrays)
+        self._entries.append(entry)
+        if key:
+            line = {"key": key, "note": dict(note or {}), "entry": manifest.row_of(entry)}
+            with self._disk_errors(), (self._partial / _PROGRESS).open("a") as stream:
+                stream.write(json.dumps(line) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
 
     def assign_splits(self, splits: Mapping[str, str]) -> None:
         """Replace the splits of all series added so far.
@@ -125,7 +196,12 @@ class StoreWriter:
         if not self._entries:
             raise StoreError(f"{self.root.name}: nothing to store, no store was made")
         text = manifest.as_json(self._entries)
+        arrays = {array.file for entry in self._entries for array in (entry.quarter, entry.full)}
         with self._disk_errors():
+            for path in self._partial.iterdir():
+                # What an interrupted writer left, made from what is no longer there.
+                if path.name not in {*arrays, *self._pages}:
+                    path.unlink()
             with (self._partial / manifest.NAME).open("w") as stream:
                 stream.write(text)
                 stream.flush()
@@ -133,6 +209,17 @@ class StoreWriter:
             _sync_folder(self._partial)
             os.rename(self._partial, self.root)  # replaces an empty folder, never a full one
             _sync_folder(self.root.parent)
+
+    def _require_alone(self) -> None:
+        """Two writers of one store must not share the folder."""
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.fstat(self._lock).st_ino == self._partial.stat().st_ino
+        except OSError:
+            mine = False
+        if not mine:
+            os.close(self._lock)
+            raise StoreError(f"{self.root.name}: is being written by another prepare.py")
 
     @contextlib.contextmanager
     def _disk_errors(self) -> Iterator[None]:
@@ -147,6 +234,20 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _finished(progress: Path) -> dict[str, dict[str, Any]]:
+    """What an interrupted writer has finished, by key; a torn line and what follows is not."""
+    finished: dict[str, dict[str, Any]] = {}
+    for line in progress.read_text().splitlines() if progress.is_file() else []:
+        try:
+            row = json.loads(line)
+            entry = manifest.entry_of(row["entry"])
+            entry.info.check()
+            finished[row["key"]] = {"entry": entry, "note": dict(row["note"])}
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, StoreError):
+            break
+    return finished
 
 
 def _sync_folder(folder: Path) -> None:

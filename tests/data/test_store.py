@@ -197,8 +197,8 @@ def test_output_inside_the_input_is_refused(tmp_path):
     (tmp_path / "link").symlink_to(source)
     for root in (source, source / "store", source / "x" / ".." / "store", tmp_path / "link" / "s"):
         with pytest.raises(StoreError, match="lies in the input"):
-            store.StoreWriter(root, source=source)
-    store.StoreWriter(tmp_path / "input2", source=source)
+            store.StoreWriter(root, sources=[source])
+    store.StoreWriter(tmp_path / "input2", sources=[source])
 
 
 def test_missing_store_names_prepare(tmp_path):

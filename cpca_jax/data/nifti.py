@@ -1,0 +1,269 @@
+"""Reading and writing NIfTI volumes; the only module that knows nibabel.
+
+A NIfTI file keeps its voxels in any order of axes, with an affine to patient coordinates (x to
+the right, y to the front, z up: RAS) and a scaling from stored values to HU. Here every volume
+is (z y x) as in DICOM: z towards the head, rows towards the back, columns to the patient's
+left. What is written has the source's order, affine and scaling again.
+"""
+
+import dataclasses
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from cpca_jax.errors import VolumeError
+
+SUFFIXES = (".nii.gz", ".nii")
+# CT holds air, lung or at least fat: a lowest value above this is not in HU. Units that begin
+# at 0 (stored values, windowed 8-bit images, [0, 1]) are what such files turn out to be.
+_LOWEST_ABOVE = -50.0
+_RANGE = np.iinfo(np.int16)
+_TO_MM = {"meter": 1000.0, "micron": 0.001}
+# RAS, which NIfTI affines lead to, becomes LPS, which DICOM speaks.
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NiftiGeometry:
+    """Where the voxels of a file lie, from its header alone.
+
+    Attributes:
+        path: the file.
+        shape: (z, y, x).
+        spacing_mm: (z, y, x); z along the slices' normal.
+        orientation: direction cosines of x, then of y, in DICOM's patient coordinates.
+        origins_mm: (z, 3), centre of each slice's first pixel in patient coordinates.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    orientation: tuple[float, ...]
+    origins_mm: Float[np.ndarray, "z 3"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NiftiVolume(NiftiGeometry):
+    """A volume in HU.
+
+    Attributes:
+        volume_hu: (z y x), z ascending towards the head; int16 where the file holds whole
+            numbers that fit, else float32.
+    """
+
+    volume_hu: Shaped[np.ndarray, "z y x"]
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a file is called like a NIfTI volume."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def read_geometry(path: Path) -> NiftiGeometry:
+    """Read the header of a volume.
+
+    Args:
+        path: a .nii or .nii.gz file.
+
+    Returns:
+        Shape and place of its voxels.
+
+    Raises:
+        VolumeError: not NIfTI, not three axes, or without a usable affine.
+    """
+    return NiftiGeometry(path, **_geometry(path, _opened(path)))
+
+
+def read_nifti(path: Path) -> NiftiVolume:
+    """Read a volume in HU.
+
+    Args:
+        path: a .nii or .nii.gz file whose scaled values are HU.
+
+    Returns:
+        The volume, its spacing and its place.
+
+    Raises:
+        VolumeError: as `read_geometry`, and for values that are damaged, not finite, or cannot
+            be HU.
+    """
+    image = _opened(path)
+    geometry = _geometry(path, image)
+    order, flips = _axes(path, image)
+    try:
+        stored = np.asanyarray(image.dataobj.get_unscaled())
+    # Whatever goes wrong in a decoder is the file's fault.
+    except Exception as error:
+        raise VolumeError(f"{path.name}: voxels cannot be read ({_reason(error)})") from error
+    slope, inter = _scaling(image)
+    scaled = _scaled(stored.reshape(image.shape[:3]), slope, inter)
+    _require_hu(path.name, scaled)
+    volume = np.ascontiguousarray(np.transpose(scaled, order)[flips])
+    return NiftiVolume(path, **geometry, volume_hu=volume)
+
+
+def write_nifti(path: Path, volume_hu: Shaped[np.ndarray, "z y x"], *, like: Path) -> int:
+    """Write a volume with another file's order of axes, affine, data type and scaling.
+
+    All of the file appears or nothing; a file that is there is never replaced. Header
+    extensions are left out, because they may hold a patient's DICOM attributes.
+
+    Args:
+        path: the new file, .nii or .nii.gz.
+        volume_hu: (z y x) in HU, as `read_nifti` gives it.
+        like: the file that `volume_hu` was made from.
+
+    Returns:
+        How many voxels lay outside what the data type can hold and were clipped to it.
+
+    Raises:
+        VolumeError: another shape than `like`, values that are not finite, a name without
+            .nii, a file that is there already, or a disk that does not take it.
+    """
+    image = _opened(like)
+    wanted = _geometry(like, image)["shape"]
+    if volume_hu.shape != wanted:
+        raise VolumeError(f"{path.name}: volume is {volume_hu.shape}, must be {wanted}")
+    if not is_nifti(path):
+        raise VolumeError(f"{path.name}: is no name of a NIfTI file, must end in .nii or .nii.gz")
+    if path.exists() or path.is_symlink():
+        raise VolumeError(f"{path.name}: is there already, must be a new file")
+    if not np.isfinite(volume_hu).all():
+        raise VolumeError(f"{path.name}: volume has values that are not finite")
+    order, flips = _axes(like, image)
+    back = np.transpose(volume_hu[flips], np.argsort(order))
+    stored, clipped = _stored(back, image)
+    _save(path, stored.reshape(image.shape), image)
+    return clipped
+
+
+def _opened(path: Path) -> Any:
+    import nibabel
+
+    try:
+        image = nibabel.load(path)
+    # nibabel has several errors of its own beside those of gzip and of the system.
+    except Exception as error:
+        raise VolumeError(f"{path.name}: is no NIfTI file ({_reason(error)})") from error
+    if not isinstance(image, nibabel.Nifti1Pair):
+        raise VolumeError(f"{path.name}: is {type(image).__name__}, must be NIfTI")
+    shape = tuple(image.shape)
+    if len(shape) < 3 or min(shape) < 1 or any(length != 1 for length in shape[3:]):
+        found = " x ".join(map(str, shape))
+        raise VolumeError(f"{path.name}: has {found} voxels, must have three axes")
+    if image.get_data_dtype().kind not in "iuf":
+        raise VolumeError(f"{path.name}: holds {image.get_data_dtype()}, must hold numbers")
+    return image
+
+
+def _axes(path: Path, image: Any) -> tuple[tuple[int, int, int], tuple[slice, ...]]:
+    """Which axis of the file is z, y and x, and which of these run the other way.
+
+    Each axis goes to the direction of the body that it is closest to, so that oblique volumes
+    keep their slices.
+    """
+    import nibabel
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        affine = np.asarray(image.affine, float)
+        usable = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-9
+        axes = nibabel.io_orientation(_RAS_TO_LPS @ affine) if usable else None
+    if axes is None or np.isnan(axes).any():
+        raise VolumeError(f"{path.name}: affine cannot be inverted, must place every voxel")
+    x, y, z = (int(np.flatnonzero(axes[:, 0] == world)[0]) for world in range(3))
+    flips = tuple(slice(None, None, int(axes[axis, 1])) for axis in (z, y, x))
+    return (z, y, x), flips
+
+
+def _geometry(path: Path, image: Any) -> dict[str, Any]:
+    order, flips = _axes(path, image)
+    to_mm = _TO_MM.get(image.header.get_xyzt_units()[0], 1.0)
+    affine = _RAS_TO_LPS @ np.asarray(image.affine, float)
+    affine[:3] *= to_mm
+    shape = tuple(int(image.shape[axis]) for axis in order)
+    steps = [affine[:3, axis] * (flip.step or 1) for axis, flip in zip(order, flips, strict=True)]
+    origin = affine[:3, 3].copy()
+    for axis, flip, length in zip(order, flips, shape, strict=True):
+        if flip.step == -1:
+            origin += affine[:3, axis] * (length - 1)
+    z, y, x = steps
+    normal = np.cross(x, y) / np.linalg.norm(np.cross(x, y))
+    lengths = (abs(z @ normal), np.linalg.norm(y), np.linalg.norm(x))
+    return {
+        "shape": shape,
+        "spacing_mm": tuple(float(length) for length in lengths),
+        "orientation": tuple(float(c) for c in (*x / lengths[2], *y / lengths[1])),
+        "origins_mm": origin + np.arange(shape[0])[:, None] * z,
+    }
+
+
+def _scaling(image: Any) -> tuple[float, float]:
+    """HU per stored unit and HU of a stored 0; nibabel has 1 and 0 where the file says nothing."""
+    return float(image.dataobj.slope), float(image.dataobj.inter)
+
+
+def _scaled(
+    stored: Shaped[np.ndarray, "i j k"], slope: float, inter: float
+) -> Shaped[np.ndarray, "i j k"]:
+    if stored.dtype.kind in "iu" and slope.is_integer() and inter.is_integer():
+        ends = [int(stored.min()) * int(slope) + int(inter), int(stored.max()) * int(slope)]
+        ends[1] += int(inter)
+        if min(ends) >= _RANGE.min and max(ends) <= _RANGE.max:
+            whole: Int[np.ndarray, "i j k"] = stored.astype(np.int64) * int(slope) + int(inter)
+            return whole.astype(np.int16)
+    return (stored.astype(np.float64) * slope + inter).astype(np.float32)
+
+
+def _require_hu(name: str, volume: Shaped[np.ndarray, "i j k"]) -> None:
+    low, high = float(volume.min()), float(volume.max())
+    if not np.isfinite([low, high]).all():
+        raise VolumeError(f"{name}: has voxels that are not finite, must be HU")
+    if low > _LOWEST_ABOVE or low < _RANGE.min or high > _RANGE.max or high <= low:
+        raise VolumeError(
+            f"{name}: values lie between {low:g} and {high:g}, must be HU (air near -1000)"
+        )
+
+
+def _stored(
+    volume_hu: Shaped[np.ndarray, "i j k"], image: Any
+) -> tuple[Shaped[np.ndarray, "i j k"], int]:
+    """Values as the file holds them, and how many had to be clipped."""
+    dtype = image.get_data_dtype()
+    slope, inter = _scaling(image)
+    values = (volume_hu.astype(np.float64) - inter) / slope
+    if dtype.kind == "f":
+        return values.astype(dtype), 0
+    rounded, limits = np.rint(values), np.iinfo(dtype)
+    kept = np.clip(rounded, limits.min, limits.max)
+    return kept.astype(dtype), int(np.count_nonzero(kept != rounded))
+
+
+def _save(path: Path, stored: Shaped[np.ndarray, "..."], image: Any) -> None:
+    import nibabel
+
+    header = nibabel.Nifti1Header.from_header(image.header)
+    header.extensions.clear()
+    written = nibabel.Nifti1Image(stored, image.affine, header)
+    # Set only now, because the constructor forgets it; and set, or nibabel finds its own.
+    written.header.set_slope_inter(*_scaling(image))
+    suffix = next(suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(prefix=".", suffix=suffix, dir=path.parent)
+        os.close(handle)
+        try:
+            written.to_filename(partial)
+            os.replace(partial, path)
+        finally:
+            Path(partial).unlink(missing_ok=True)
+    except OSError as error:
+        raise VolumeError(f"{path.name}: cannot be written: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    # What nibabel and the system say may quote the whole path.
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
