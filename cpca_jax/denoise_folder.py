@@ -1,6 +1,7 @@
-"""The driver behind denoise.py: DICOM series in, denoised DICOM series out.
+"""The driver behind denoise.py: scans in, denoised scans of the same kind out.
 
 OUTPUT/NAME/00001.dcm ...  a denoised series, slices in the order of their position
+OUTPUT/FILE.nii.gz         a denoised NIfTI volume, called like its source
 OUTPUT/NAME.json           what was done and measured; NAME.png and NAME.html with `compare`
 OUTPUT/summary.json        every series of the input and what became of it
 
@@ -9,20 +10,28 @@ A series' folder appears complete or not at all; one that is there is never touc
 
 import dataclasses
 import datetime
+import functools
 import hashlib
 import json
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cpca_jax import before_after, logs
+from cpca_jax import before_after, denoise_nifti, logs
+from cpca_jax.before_after import Effect
 from cpca_jax.data import new_folder, series_checks
 from cpca_jax.data.header import STRICT, Allowances
 from cpca_jax.data.series import Series, find_series
-from cpca_jax.denoise_series import SeriesPass, derived_series
+from cpca_jax.data.store_writer import file_digest
+from cpca_jax.denoise_series import SeriesPass, Shown, derived_series
 from cpca_jax.denoiser import TrainedModel
 from cpca_jax.errors import ConfigError, InputError, OutputError
+
+# What became of a series, as summary.json has it.
+Record = dict[str, Any]
+Job = Callable[[], Record]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,11 +75,11 @@ def parse_shard(text: str) -> tuple[int, int]:
 def denoise_folder(
     model: TrainedModel, source: Path, output: Path, choices: Choices
 ) -> dict[str, Any]:
-    """Denoise the CT series below a folder.
+    """Denoise the CT series, or the NIfTI volumes, below a folder.
 
     Args:
         model: the denoiser.
-        source: folder with DICOM files.
+        source: folder with DICOM or with NIfTI files, or one NIfTI file.
         output: folder to write to, outside `source`; may hold series denoised before.
         choices: the rest.
 
@@ -81,23 +90,42 @@ def denoise_folder(
         InputError: nothing usable, an unknown series, or, after all others are done, a series or
             a file that was refused.
     """
-    new_folder.require_apart(output, source)
-    found = find_series(source, track=logs.track, allowances=choices.allowances)
-    named = name_series(found.series)
-    series_checks.report(found, logs.say)
-    outcomes: dict[str, dict[str, Any]] = {}
-    for name, one in _chosen(named, choices).items():
+    new_folder.require_apart(output, source if source.is_dir() else source.parent)
+    volumes = denoise_nifti.find_volumes(source)
+    jobs: dict[str, Job]
+    found = None
+    if volumes:
+        jobs = {
+            name: functools.partial(_denoise_volume, model, path, output, choices)
+            for name, path in volumes.items()
+        }
+    else:
+        found = find_series(source, track=logs.track, allowances=choices.allowances)
+        series_checks.report(found, logs.say)
+        jobs = {
+            name: functools.partial(_denoise_one, model, name, one, output, choices)
+            for name, one in name_series(found.series).items()
+        }
+    outcomes = _run(_chosen(jobs, choices))
+    summary = {"model": model.name, "digest": model.digest, "series": outcomes}
+    refused = found.refused if found else ()
+    summary |= {"refused_files": [*refused], "not_ct_images": [*found.other] if found else []}
+    i, n = choices.shard
+    _write_json(output / ("summary.json" if n == 1 else f"summary-{i}-of-{n}.json"), summary)
+    _require_all_done(outcomes, refused)
+    return summary
+
+
+def _run(jobs: dict[str, Job]) -> dict[str, Record]:
+    """Do each; one that is refused does not keep the others."""
+    outcomes: dict[str, Record] = {}
+    for name, job in jobs.items():
         try:
-            outcomes[name] = _denoise_one(model, name, one, output, choices)
+            outcomes[name] = job()
         except InputError as error:
             logs.say(f"refused: {name}: {error}")
             outcomes[name] = {"state": "refused", "reason": str(error)}
-    summary = {"model": model.name, "digest": model.digest, "series": outcomes}
-    summary |= {"refused_files": [*found.refused], "not_ct_images": [*found.other]}
-    i, n = choices.shard
-    _write_json(output / ("summary.json" if n == 1 else f"summary-{i}-of-{n}.json"), summary)
-    _require_all_done(outcomes, found.refused)
-    return summary
+    return outcomes
 
 
 def name_series(found: tuple[Series, ...]) -> dict[str, Series]:
@@ -118,16 +146,16 @@ def name_series(found: tuple[Series, ...]) -> dict[str, Series]:
     return dict(sorted(named.items()))
 
 
-def _chosen(named: dict[str, Series], choices: Choices) -> dict[str, Series]:
-    unknown = sorted(set(choices.series) - set(named))
+def _chosen(jobs: dict[str, Job], choices: Choices) -> dict[str, Job]:
+    unknown = sorted(set(choices.series) - set(jobs))
     if unknown:
-        raise ConfigError(f"--series: {unknown[0]} is none of {', '.join(named)}")
-    kept = [name for name in named if not choices.series or name in choices.series]
+        raise ConfigError(f"--series: {unknown[0]} is none of {', '.join(jobs)}")
+    kept = [name for name in jobs if not choices.series or name in choices.series]
     i, n = choices.shard
-    return {name: named[name] for name in kept[i - 1 :: n]}
+    return {name: jobs[name] for name in kept[i - 1 :: n]}
 
 
-def _require_all_done(outcomes: dict[str, dict[str, Any]], refused: tuple[str, ...]) -> None:
+def _require_all_done(outcomes: dict[str, Record], refused: tuple[str, ...]) -> None:
     bad = [name for name, outcome in outcomes.items() if outcome["state"] == "refused"]
     if bad:
         reason = outcomes[bad[0]]["reason"]
@@ -138,7 +166,7 @@ def _require_all_done(outcomes: dict[str, dict[str, Any]], refused: tuple[str, .
 
 def _denoise_one(
     model: TrainedModel, name: str, one: Series, output: Path, choices: Choices
-) -> dict[str, Any]:
+) -> Record:
     """Denoise one series; what was done, for the summary."""
     root = output / name
     record = {"model": model.digest, "source": _source_digest(one), "slices": len(one.headers)}
@@ -160,8 +188,24 @@ def _denoise_one(
         record |= {"state": "denoised", "warnings": warnings, **work.measured()}
         _write_json(output / f"{name}.json", record)
         if choices.compare:
-            _write_page(output, name, model, work)
+            _write_page(output, name, model, work.sentence(), work.meter.effect(), work.shown)
     logs.say(f"{name}: {work.sentence()}")
+    return record
+
+
+def _denoise_volume(model: TrainedModel, path: Path, output: Path, choices: Choices) -> Record:
+    """Denoise one NIfTI file; what was done, for the summary."""
+    record: Record = {"model": model.digest, "source": file_digest(path)[:16]}
+    written = output / path.name
+    if written.exists():
+        return _done_before(output, path.name, record)
+    measured, shown = denoise_nifti.denoise_file(model, path, written, batch=choices.batch)
+    record |= {"state": "denoised", **measured}
+    _write_json(output / f"{path.name}.json", record)
+    sentence = f"{measured['slices_per_second']:.2f} slices/s"
+    if choices.compare:
+        _write_page(output, path.name, model, sentence, Effect(**measured["effect"]), shown)
+    logs.say(f"{path.name}: {sentence}")
     return record
 
 
@@ -171,7 +215,7 @@ def _source_digest(one: Series) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def _done_before(output: Path, name: str, record: dict[str, Any]) -> dict[str, Any]:
+def _done_before(output: Path, name: str, record: Record) -> Record:
     try:
         before = json.loads((output / f"{name}.json").read_text())
         same = all(before.get(key) == value for key, value in record.items())
@@ -186,15 +230,21 @@ def _done_before(output: Path, name: str, record: dict[str, Any]) -> dict[str, A
     return {**before, "state": "there already"}
 
 
-def _write_page(output: Path, name: str, model: TrainedModel, work: SeriesPass) -> None:
-    png = before_after.montage(work.shown)
-    lead = f"Denoised by {model.name} ({model.digest}): {work.sentence()}."
-    page = before_after.page(name, lead, work.meter.effect(), png)
+def _write_page(
+    output: Path,
+    name: str,
+    model: TrainedModel,
+    sentence: str,
+    effect: Effect,
+    shown: Sequence[Shown],
+) -> None:
+    png = before_after.montage(shown)
+    lead = f"Denoised by {model.name} ({model.digest}): {sentence}."
     _write(output / f"{name}.png", png)
-    _write(output / f"{name}.html", page.encode())
+    _write(output / f"{name}.html", before_after.page(name, lead, effect, png).encode())
 
 
-def _write_json(path: Path, record: dict[str, Any]) -> None:
+def _write_json(path: Path, record: Record) -> None:
     _write(path, (json.dumps(record, indent=1) + "\n").encode())
 
 

@@ -24,6 +24,13 @@ from cpca_jax.streaming import Stopwatch, denoise_stream
 
 _SHOWN_SLICES = 3
 ImageHU = Float32[np.ndarray, "y x"]
+# Number of a slice, HU before and after.
+Shown = tuple[int, ImageHU, ImageHU]
+
+
+def shown_places(count: int) -> set[int]:
+    """A few slices, spread evenly over so many."""
+    return {round((k + 1) * count / (_SHOWN_SLICES + 1) - 0.5) for k in range(_SHOWN_SLICES)}
 
 
 class SeriesPass:
@@ -40,13 +47,13 @@ class SeriesPass:
         self._model, self._one, self._shared = model, one, shared
         self.meter, self._watch = EffectMeter(), Stopwatch()
         self.clipped = self.implausible = 0
-        self.shown: list[tuple[int, ImageHU, ImageHU]] = []
+        self.shown: list[Shown] = []
 
     def run(self, folder: Path, name: str, *, batch: int) -> None:
         """Write the whole series into `folder`."""
         headers, count = self._one.headers, len(self._one.headers)
         references = [derived.read_reference(header) for header in headers]
-        shown = {round((k + 1) * count / (_SHOWN_SLICES + 1) - 0.5) for k in range(_SHOWN_SLICES)}
+        places = shown_places(count)
         waiting: deque[Future[None]] = deque()
         stream = denoise_stream(
             self._model,
@@ -62,7 +69,7 @@ class SeriesPass:
         ):
             for z, (image, after) in enumerate(stream):
                 self._count(image, after)
-                if z in shown:
+                if z in places:
                     self.shown.append((z, image.hu, after))
                 path = folder / f"{z + 1:05d}.dcm"
                 used = self._used(z, references)

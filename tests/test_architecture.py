@@ -46,6 +46,7 @@ RINGS = [
         "denoiser",
         "streaming",
         "denoise_series",
+        "denoise_nifti",
         "denoise_folder",
         "before_after",
         "evaluation",

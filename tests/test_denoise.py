@@ -318,6 +318,35 @@ def test_memory_is_a_few_slices(tmp_path):
     assert sorted(read) == list(range(100))
 
 
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_nifti_volumes(tmp_path, suffix):
+    import nibabel
+
+    stored = np.random.default_rng(0).integers(-1000, 1000, (32, 33, 5)).astype(np.int16)
+    affine = np.diag([-0.7, 0.7, 2.0, 1.0])  # first axis to the patient's right
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    path = tmp_path / "in" / "sub" / f"scan{suffix}"
+    nibabel.save(nibabel.Nifti1Image(stored, affine), path)
+    for name, model in {"same": IDENTITY, "other": network(3)}.items():
+        summary = denoise_folder(model, tmp_path / "in", tmp_path / name, Choices(compare=True))
+        assert summary["series"][path.name]["state"] == "denoised"
+    same, other = (nibabel.load(tmp_path / name / path.name) for name in ("same", "other"))
+    np.testing.assert_array_equal(same.get_fdata(), stored)
+    np.testing.assert_array_equal(other.affine, affine.astype(np.float32))
+    assert other.get_data_dtype() == np.int16
+    # z, y, x as the network sees them: patient's left and back are positive.
+    seen = np.transpose(stored, (2, 1, 0))[:, ::-1, :]
+    want = np.rint(denoise_volume(network(3), np.ascontiguousarray(seen)))
+    got = np.transpose(other.get_fdata(), (2, 1, 0))[:, ::-1, :]
+    np.testing.assert_array_equal(got, want)
+    again = denoise_folder(IDENTITY, path, tmp_path / "same", Choices())
+    assert again["series"][path.name]["state"] == "there already"
+    with pytest.raises(InputError, match="nothing is overwritten"):
+        denoise_folder(network(1), path, tmp_path / "same", Choices())
+    with pytest.raises(OutputError, match="lies in the input"):
+        denoise_folder(IDENTITY, path, path.parent / "out", Choices())
+
+
 needs_validator = pytest.mark.skipif(
     shutil.which("dciodvfy") is None, reason="dciodvfy (Debian package dicom3tools) is not there"
 )
