@@ -10,9 +10,7 @@ from cpca_jax.data.header import Allowances
 from cpca_jax.errors import ConfigError
 
 _RUN = flags.DEFINE_string("run", None, "Folder of a trained run, or identity: change nothing.")
-_INPUT = flags.DEFINE_string(
-    "input", None, "Folder of CT series or NIfTI files, or one such."
-)
+_INPUT = flags.DEFINE_string("input", None, "Folder of CT series or NIfTI files, or one such.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the denoised series, outside the input.")
 _SERIES = flags.DEFINE_list("series", [], "Names of the series to denoise, as printed; none: all.")
 _SHARD = flags.DEFINE_string("shard", "1/1", "i/n: the i-th of n parts, for n machines.")
