@@ -191,7 +191,7 @@ def _add_all(
     for pair in track(chosen, "reading series", len(chosen)):
         name = _free_name(pair.full, taken)
         try:
-            full, quarter, noise = _volumes(pair, simulate_dose, seed)
+            full, quarter, noise = _volumes(pair, simulate_dose, seed, say)
         except DicomError as error:
             say(f"refused: {error}")
             continue
@@ -210,14 +210,15 @@ def _add_all(
 
 
 def _volumes(
-    pair: Pair, simulate_dose: float | None, seed: int
+    pair: Pair, simulate_dose: float | None, seed: int, say: Say
 ) -> tuple[VolumeHU, VolumeHU, doses.Noise | None]:
     """Full dose, low dose and the noise of both."""
     full = series.read_volume(pair.full)
     if simulate_dose is None:
         quarter = series.read_volume(pair.quarter)
         return full, quarter, doses.check_doses(pair.label, full, quarter)
-    quarter = simulation.lower_dose(full, pair.full, dose=simulate_dose, seed=seed)
+    quarter, fitted = simulation.lower_dose(full, pair.full, dose=simulate_dose, seed=seed)
+    say(f"{pair.label}: {fitted.note}")
     return full, quarter, doses.measure_noise(full, quarter)
 
 
