@@ -57,7 +57,7 @@ class Patches:
         u = np.linspace(-1, 1, self.side)
         terms = np.stack([u[:, None] ** i * u**j for i in range(3) for j in range(3 - i)])
         surface, _ = np.linalg.qr(terms.reshape(len(terms), -1).T)
-        flat = values.reshape(len(values), -1)
+        flat = values.reshape(-1, self.side**2)
         left: Residuals = (flat - flat @ surface @ surface.T).reshape(values.shape)
         return left
 
