@@ -37,7 +37,10 @@ def get_config(variant: str = "published") -> ConfigDict:
         config.model.fields.features = (8, 8, 16, 16, 32, 32)
         config.data.patch = 46
         config.data.batch = 4
+        # Moments of four patches are not those of slices: with batch normalisation validation
+        # PSNR ran between 17.9 and 25.5 dB from epoch to epoch.
+        config.model.fields.use_norm = False
         config.data.air_fraction = 1.0
         config.optim.learning_rate = 3e-4
-        config.train.epochs = 8
+        config.train.epochs = 4
     return config

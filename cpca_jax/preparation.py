@@ -201,6 +201,8 @@ def _read_all(reader: Reader, chosen: Sequence[Pair], say: Say, track: Track) ->
             say(f"refused: {outcome.refused}")
             continue
         noise = outcome.noise
+        if outcome.calibration:
+            say(f"{outcome.label}: {outcome.calibration}")
         shown = f"noise {noise[0]:.1f} -> {noise[1]:.1f} HU" if noise else "no soft tissue"
         again = ", finished before" if outcome.taken_over else ""
         say(f"{outcome.label}: {len(outcome.info.positions_mm)} slices, {shown}{again}")

@@ -30,6 +30,7 @@ class Outcome:
         info: what is known about it; its split is not.
         noise: of full and low dose in soft tissue, HU; None without soft tissue.
         refused: why it cannot be used, "" where it can.
+        calibration: how the scanner was fitted, where the low dose is simulated.
         taken_over: whether an interrupted run had finished it.
         example: full and low dose of its middle slice, where asked for.
     """
@@ -38,6 +39,7 @@ class Outcome:
     info: SeriesInfo
     noise: doses.Noise | None = None
     refused: str = ""
+    calibration: str = ""
     taken_over: bool = False
     example: tuple[SliceHU, SliceHU] | None = None
 
@@ -81,8 +83,16 @@ class Reader:
         if self.writer and note is not None:
             example = self.writer.slice_of(info.name, middle) if keep else None
             noise = (note["noise"][0], note["noise"][1]) if note["noise"] else None
-            return Outcome(pair.label, info, noise, taken_over=True, example=example)
-        full, quarter, noise = self._volumes(pair)
+            calibration = str(note["calibration"])
+            return Outcome(
+                pair.label,
+                info,
+                noise,
+                calibration=calibration,
+                taken_over=True,
+                example=example,
+            )
+        full, quarter, noise, calibration = self._volumes(pair)
         if self.writer:
             self.writer.add(
                 info,
@@ -91,19 +101,21 @@ class Reader:
                 quarter_sources=[header.sop_key for header in pair.quarter.headers],
                 full_sources=[header.sop_key for header in pair.full.headers],
                 key=key,
-                note={"noise": noise},
+                note={"noise": noise, "calibration": calibration},
             )
         example = (full[middle].copy(), quarter[middle].copy()) if keep else None
-        return Outcome(pair.label, info, noise, example=example)
+        return Outcome(pair.label, info, noise, calibration=calibration, example=example)
 
-    def _volumes(self, pair: Pair) -> tuple[VolumeHU, VolumeHU, doses.Noise | None]:
-        """Full dose, low dose and the noise of both."""
+    def _volumes(self, pair: Pair) -> tuple[VolumeHU, VolumeHU, doses.Noise | None, str]:
+        """Full dose, low dose, the noise of both, and how a simulation was calibrated."""
         full = self.read(pair.full)
         if self.simulate_dose is None:
             quarter = self.read(pair.quarter)
-            return full, quarter, doses.check_doses(pair.label, full, quarter)
-        quarter = simulation.lower_dose(full, pair.full, dose=self.simulate_dose, seed=self.seed)
-        return full, quarter, doses.measure_noise(full, quarter)
+            return full, quarter, doses.check_doses(pair.label, full, quarter), ""
+        quarter, fitted = simulation.lower_dose(
+            full, pair.full, dose=self.simulate_dose, seed=self.seed
+        )
+        return full, quarter, doses.measure_noise(full, quarter), fitted.note
 
     def _info(self, name: str, one: Series) -> SeriesInfo:
         first = one.first

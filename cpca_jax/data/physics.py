@@ -128,6 +128,20 @@ def lower_dose(
     return _add_noise(volume_hu, spacing_mm, (1.0, dose), (seed, _EXTRA), scanner)
 
 
+def require_square(shape: tuple[int, ...], spacing_mm: float) -> None:
+    """Raise InputError unless slices are square and the pixel size is positive.
+
+    Args:
+        shape: Of a volume, (z y x).
+        spacing_mm: Pixel size, mm.
+    """
+    _, rows, columns = shape
+    if rows != columns:
+        raise InputError(f"volume: slices of {rows} x {columns} pixels, must be square")
+    if not spacing_mm > 0:
+        raise InputError(f"spacing_mm: {spacing_mm:g}, must be above 0")
+
+
 def _add_noise(
     volume_hu: Num[np.ndarray, "z y x"],
     spacing_mm: float,
@@ -136,11 +150,8 @@ def _add_noise(
     scanner: Scanner,
 ) -> VolumeF:
     """The volume plus the noise between two doses, a few slices at a time."""
-    slices, rows, columns = volume_hu.shape
-    if rows != columns:
-        raise InputError(f"volume: slices of {rows} x {columns} pixels, must be square")
-    if not spacing_mm > 0:
-        raise InputError(f"spacing_mm: {spacing_mm:g}, must be above 0")
+    require_square(volume_hu.shape, spacing_mm)
+    slices = len(volume_hu)
     key = jax.random.fold_in(jax.random.key(seed[0]), seed[1])
     noisy = np.array(volume_hu, np.float32)
     group = min(_SLICES_AT_ONCE, slices)

@@ -142,6 +142,15 @@ def reconstruct(
     return jnp.moveaxis(total, -1, 0) * (beam.turn / beam.views)
 
 
+def apodisation(
+    frequency_per_mm: Float[np.ndarray, " n"], cutoff_per_mm: float
+) -> Float[np.ndarray, " n"]:
+    """Hann window over frequencies: 1 at 0, falling to 0 at the cutoff; all 1 if infinite."""
+    falling = 0.5 + 0.5 * np.cos(np.pi * frequency_per_mm / cutoff_per_mm)
+    window: Float[np.ndarray, " n"] = np.where(frequency_per_mm < cutoff_per_mm, falling, 0.0)
+    return window
+
+
 def _backproject(
     rows: Float[Array, "view fine z"], size: int, spacing_mm: float, beam: Beam
 ) -> Float[Array, "size size z"]:
@@ -177,9 +186,7 @@ def _filter(
     position = np.arange(length)
     response = np.fft.rfft(beam.ramp(np.minimum(position, length - position))).real
     frequency = np.fft.rfftfreq(length, beam.pitch_mm)
-    response *= np.where(
-        frequency < cutoff_per_mm, 0.5 + 0.5 * np.cos(np.pi * frequency / cutoff_per_mm), 0.0
-    )
+    response *= apodisation(frequency, cutoff_per_mm)
     weighted = sinograms * jnp.asarray(beam.ray_weights(), jnp.float32)
     spectrum = jnp.fft.rfft(weighted, length) * jnp.asarray(response, jnp.float32)
     spectrum = jnp.pad(spectrum, ((0, 0), (0, 0), (0, (_UPSAMPLING - 1) * length // 2)))

@@ -7,6 +7,7 @@ from jaxtyping import Shaped
 
 from cpca_jax import units
 from cpca_jax.data import phantom, physics
+from cpca_jax.data.calibration import Calibration, calibrate
 from cpca_jax.data.manifest import SeriesInfo
 from cpca_jax.data.series import Series
 from cpca_jax.errors import DicomError, InputError
@@ -16,8 +17,10 @@ from cpca_jax.types import VolumeHU
 _INTERVAL_MM = 3.0
 
 
-def lower_dose(full: VolumeHU, one: Series, *, dose: float, seed: int) -> VolumeHU:
-    """A scan as it would be at a fraction of its dose.
+def lower_dose(
+    full: VolumeHU, one: Series, *, dose: float, seed: int
+) -> tuple[VolumeHU, Calibration]:
+    """A scan as it would be at a fraction of its dose, by a scanner fitted to its noise.
 
     Args:
         full: the scan, int16 HU (z y x).
@@ -26,7 +29,7 @@ def lower_dose(full: VolumeHU, one: Series, *, dose: float, seed: int) -> Volume
         seed: of the run; every series gets its own noise from it.
 
     Returns:
-        int16 HU (z y x).
+        int16 HU (z y x), and how the scanner was fitted.
 
     Raises:
         DicomError: pixels or slices are not square.
@@ -36,10 +39,13 @@ def lower_dose(full: VolumeHU, one: Series, *, dose: float, seed: int) -> Volume
         raise DicomError(f"{one.label}: PixelSpacing is {y:g}, {x:g}, must be equal to simulate")
     own_seed = seed_of(seed, f"{one.label} {one.first.series_key}")
     try:
-        noisy = physics.lower_dose(full.astype(np.float32), spacing_mm=y, dose=dose, seed=own_seed)
+        fitted = calibrate(full, spacing_mm=y)
+        noisy = physics.lower_dose(
+            full.astype(np.float32), spacing_mm=y, dose=dose, seed=own_seed, scanner=fitted.scanner
+        )
     except InputError as error:
         raise DicomError(f"{one.label}: {error}") from error
-    return _stored(noisy)
+    return _stored(noisy), fitted
 
 
 def phantom_pair(

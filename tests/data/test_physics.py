@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import time
 
 import jax.numpy as jnp
 import numpy as np
@@ -185,3 +186,45 @@ def test_impossible_slices_are_refused() -> None:
         full_dose(cylinder(1)[:, 1:], spacing_mm=SPACING_MM, seed=1, scanner=SMALL)
     with pytest.raises(InputError, match="spacing_mm"):
         full_dose(cylinder(1), spacing_mm=0.0, seed=1, scanner=SMALL)
+
+
+def test_streaks_are_where_attenuation_is_high_and_only_there() -> None:
+    # The current stays as it is, so that only attenuation makes a difference.
+    steady = dataclasses.replace(SMALL, modulation=0.0)
+    plain = cylinder(24)
+    dense = plain.copy()
+    for x in (-70, 70):
+        dense[:, np.hypot(AXIS[None, :] - x, AXIS[:, None]) < 20] = 2000
+    near = np.abs(AXIS)[None, :] < 40
+    between = near & (np.abs(AXIS)[:, None] < 9)
+    above = near & (np.abs(AXIS)[:, None] > 50) & (np.abs(AXIS)[:, None] < 90)
+
+    def strength(volume: np.ndarray, where: np.ndarray) -> tuple[float, float]:
+        """SD of the added noise, and how much faster it changes across x than along it."""
+        low = lower_dose(volume, spacing_mm=SPACING_MM, dose=0.25, seed=1, scanner=steady)
+        noise = low - volume
+        across = np.diff(noise, axis=1)[:, :, :-1][:, where[:-1, :-1]]
+        along = np.diff(noise, axis=2)[:, :-1][:, where[:-1, :-1]]
+        return float(noise[:, where].std()), float(across.std() / along.std())
+
+    sd, direction = strength(dense, between)
+    sd_plain, direction_plain = strength(plain, between)
+    sd_above, direction_above = strength(dense, above)
+    # Measured: 21.6 against 12.6 HU without the inserts and 14.2 HU beside their line.
+    assert sd > 1.5 * sd_plain
+    assert sd > 1.35 * sd_above
+    # Measured: 1.96 between them, 1.01 without them; beside the line as without them.
+    assert direction > 1.6
+    assert direction_plain == pytest.approx(1, abs=0.1)
+    assert direction_above == pytest.approx(strength(plain, above)[1], abs=0.1)
+
+
+@pytest.mark.slow
+def test_a_slice_takes_less_than_a_second_of_two_cores() -> None:
+    phantom = make_phantom(1, slices=4)
+    options = {"spacing_mm": phantom.spacing_mm, "dose": 0.25}
+    lower_dose(phantom.truth_hu, seed=1, **options)  # compiles
+    # Work is counted, not time, which other programs would lengthen. 0.43 s were measured.
+    start = time.process_time()
+    lower_dose(phantom.truth_hu, seed=2, **options)
+    assert (time.process_time() - start) / 4 < 2.0
