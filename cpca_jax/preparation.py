@@ -51,7 +51,7 @@ def prepare_scans(
     Args:
         inputs: the folders; see `sources.SOURCES` for what they may hold.
         output: the store's folder; must not exist, or be empty, and lie outside the inputs.
-            None only with `check`.
+            With None nothing is written.
         choice: which patients are for training, validation and test; also holds the seed of
             simulated noise.
         simulate_dose: simulate this share of the full dose instead of looking for pairs.

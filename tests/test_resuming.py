@@ -121,6 +121,8 @@ def test_a_damaged_array_is_made_again(tmp_path, collection, monkeypatch):
     array.write_bytes(data)
     with (tmp_path / ".out.partial" / "progress.jsonl").open("a") as stream:
         stream.write('{"key": "torn')
+    with (tmp_path / ".out.partial" / "progress.jsonl").open("ab") as stream:
+        stream.write(b"\xff\xfe")
     made = prepare(collection, tmp_path / "out")
     store.open_store(tmp_path / "out", verify=True)
     assert made.fingerprint == prepare(collection, tmp_path / "again").fingerprint
