@@ -51,7 +51,7 @@ def prepare_scans(
     Args:
         inputs: the folders; see `sources.SOURCES` for what they may hold.
         output: the store's folder; must not exist, or be empty, and lie outside the inputs.
-            None only with `check`.
+            With None nothing is written.
         choice: which patients are for training, validation and test; also holds the seed of
             simulated noise.
         simulate_dose: simulate this share of the full dose instead of looking for pairs.
@@ -86,17 +86,20 @@ def prepare_scans(
         kept = _of_split(chosen, choice, say)
         reader = Reader(gathered.source.read, writer, simulate_dose, choice.seed, EXAMPLES)
         outcomes = _read_all(reader, kept, say, track)
-        splits = choice.assign(_usable(outcomes, gathered.name, alone))
+        usable = [outcome.info.patient for outcome in outcomes if not outcome.refused]
+        splits = choice.assign(usable)
         summary = Summary(
             gathered, tuple(refused), alone, tuple(outcomes), splits, choice.described
         )
         page = preparation_page.render(summary)
+        if report:
+            preparation_page.write(report, page)
+        if not usable:
+            raise _nothing_usable(gathered.name, alone)
         if writer:
             writer.assign_splits(splits)
             writer.add_page(PAGE, page)
     _say_splits(splits, say)
-    if report:
-        preparation_page.write(report, page)
     return store.open_store(output) if output and not check else None
 
 
@@ -190,6 +193,8 @@ def _of_split(chosen: Sequence[Pair], choice: SplitChoice, say: Say) -> list[Pai
     beside = [patient for patient in patients if patient not in assigned]
     if beside:
         say(f"left out: {len(beside)} patients in no split: {', '.join(beside)}")
+    if patients and not assigned:
+        raise ConfigError(f"{choice.described}: none of the {len(patients)} patients is in it")
     return [pair for pair in chosen if pair.full.first.patient_key in assigned]
 
 
@@ -209,15 +214,12 @@ def _read_all(reader: Reader, chosen: Sequence[Pair], say: Say, track: Track) ->
     return outcomes
 
 
-def _usable(outcomes: Sequence[Outcome], name: str, alone: Sequence[str]) -> list[str]:
-    usable = [outcome.info.patient for outcome in outcomes if not outcome.refused]
-    if not usable:
-        only = f"{len(alone)} patients have full dose only; " if alone else ""
-        raise DicomError(
-            f"{name}: no usable pair of dose levels, {only}the lines above say why; "
-            "--simulate_dose makes pairs from full dose alone"
-        )
-    return usable
+def _nothing_usable(name: str, alone: Sequence[str]) -> DicomError:
+    only = f"{len(alone)} patients have full dose only; " if alone else ""
+    return DicomError(
+        f"{name}: no usable pair of dose levels, {only}the lines above say why; "
+        "--simulate_dose makes pairs from full dose alone"
+    )
 
 
 def _phantom_splits(names: Sequence[str], test_count: int | None) -> dict[str, str]:

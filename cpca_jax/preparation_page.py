@@ -138,6 +138,7 @@ def write(path: Path, page: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch(mode=0o600)  # for the owner only, as the store
         partial.write_text(page)
         os.replace(partial, path)
     except OSError as error:

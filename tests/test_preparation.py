@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import fake_dicom
+import nibabel
 import numpy as np
 import pytest
 
@@ -120,6 +121,34 @@ def test_output_in_the_input_is_refused(tmp_path, collection):
     with pytest.raises(StoreError, match="lies in the input"):
         prepare(collection, collection / "store")
     assert not (collection / "store").exists()
+
+
+def test_nifti_volumes_become_a_store(tmp_path):
+    """Pairs in HU; what is not HU is said, and the rest goes on."""
+
+    def write(name, volume):
+        image = nibabel.Nifti1Image(volume.transpose(2, 1, 0), np.diag([-0.7, -0.7, 3.0, 1.0]))
+        nibabel.save(image, tmp_path / "in" / name)
+
+    (tmp_path / "in").mkdir()
+    for patient in ("L001", "Jane Doe", "scaled"):
+        for level, noise_hu, seed in (("full", 10.0, 1), ("quarter", 20.0, 2)):
+            volume = fake_dicom.body(4, noise_hu=noise_hu, seed=seed).astype(np.float32)
+            write(
+                f"{patient}_{level}.nii.gz", volume / 4000 + 0.5 if patient == "scaled" else volume
+            )
+    lines = []
+    made = prepare(tmp_path / "in", tmp_path / "out", test=["L001"], say=lines.append)
+    (one,) = made.split("test")
+    assert (one.name, one.thickness_mm, one.kernel) == ("L001-unknown-0mm", 0.0, "unknown")
+    assert (one.spacing_mm, one.positions_mm) == (pytest.approx((0.7, 0.7)), (0.0, 3.0, 6.0, 9.0))
+    assert len(one.centres(3)) == 2
+    np.testing.assert_array_equal(
+        one.quarter, fake_dicom.body(4, noise_hu=20.0, seed=2).clip(-1024)
+    )
+    assert len(made.series) == 2
+    assert any(line.startswith("refused: scaled_full.nii.gz: values lie between") for line in lines)
+    assert not any("Jane" in line for line in lines)
 
 
 @pytest.fixture

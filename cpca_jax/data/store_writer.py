@@ -239,7 +239,8 @@ def file_digest(path: Path) -> str:
 def _finished(progress: Path) -> dict[str, dict[str, Any]]:
     """What an interrupted writer has finished, by key; a torn line and what follows is not."""
     finished: dict[str, dict[str, Any]] = {}
-    for line in progress.read_text().splitlines() if progress.is_file() else []:
+    text = progress.read_text(errors="replace") if progress.is_file() else ""
+    for line in text.splitlines():
         try:
             row = json.loads(line)
             entry = manifest.entry_of(row["entry"])

@@ -117,6 +117,21 @@ def test_two_patients_in_two_plain_folders_are_no_pair(tmp_path):
     assert len(alone) == 1
 
 
+def test_full_dose_alone_in_a_folder_called_otherwise(tmp_path):
+    write_levels([tmp_path / "quarter_3mm", tmp_path / "B"])
+    got = gathered(full=tmp_path / "quarter_3mm")
+    assert len(got.found.series) == 1
+    assert paired(got, simulate=True)[1] == []
+    assert paired(gathered(tmp_path / "quarter_3mm"), simulate=True)[1] != []
+
+
+def test_two_folders_of_different_kinds(tmp_path):
+    write_levels([tmp_path / "A", tmp_path / "B"])
+    write_nifti(tmp_path / "C" / "a.nii", noise_hu=10.0, seed=1)
+    with pytest.raises(ConfigError, match="hold DICOM and NIfTI, must be alike"):
+        gathered(full=tmp_path / "A", quarter=tmp_path / "C")
+
+
 def test_untold_doses_are_asked_for(tmp_path):
     write_levels([tmp_path / "in" / "first", tmp_path / "in" / "second"])
     with pytest.raises(
