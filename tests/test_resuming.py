@@ -87,11 +87,25 @@ def test_changed_input_is_read_again(tmp_path, collection, monkeypatch):
     assert made.fingerprint == prepare(collection, tmp_path / "again").fingerprint
 
 
-def test_a_patient_that_came_between_does_not_mix_names(tmp_path, collection, monkeypatch):
-    interrupt(monkeypatch, collection, tmp_path / "out", 4)
-    fake_dicom.write_pair(collection / "L000", PatientID="L000")
-    made = prepare(collection, tmp_path / "out")
-    assert made.fingerprint == prepare(collection, tmp_path / "again").fingerprint
+def test_series_whose_names_shift_are_not_mixed(tmp_path, monkeypatch):
+    """Series of one patient and kernel are numbered; one that comes first moves all others."""
+
+    def write(part, start):
+        for level, noise_hu, seed in (("full", 10.0, 1), ("quarter", 20.0, 2)):
+            fake_dicom.write_series(
+                tmp_path / "in" / part / f"{level}_3mm",
+                fake_dicom.body(3, noise_hu=noise_hu, seed=seed + int(start)),
+                positions_mm=[start, start + 2, start + 4],
+                PatientID="L001",
+            )
+
+    for start, part in ((100.0, "b"), (200.0, "c"), (300.0, "d")):
+        write(part, start)
+    interrupt(monkeypatch, tmp_path / "in", tmp_path / "out", 4)
+    write("a", 0.0)
+    made = prepare(tmp_path / "in", tmp_path / "out")
+    assert [one.positions_mm[0] for one in made.series] == [0.0, 100.0, 200.0, 300.0]
+    assert made.fingerprint == prepare(tmp_path / "in", tmp_path / "again").fingerprint
     store.open_store(tmp_path / "out", verify=True)
 
 
