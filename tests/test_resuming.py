@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,6 +72,7 @@ def test_finished_series_are_not_read_again(tmp_path, collection, monkeypatch):
     assert made.fingerprint == whole.fingerprint
     names = [sorted(p.name for p in (tmp_path / n).iterdir()) for n in ("out", "whole")]
     assert names[0] == names[1]
+    assert len(names[0]) == 2 * len(PATIENTS) + 2  # arrays, manifest and page, nothing else
     assert not (tmp_path / ".out.partial").exists()
     for name in ("manifest.json", "prepare.html"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -87,11 +89,30 @@ def test_changed_input_is_read_again(tmp_path, collection, monkeypatch):
     assert made.fingerprint == prepare(collection, tmp_path / "again").fingerprint
 
 
-def test_a_patient_that_came_between_does_not_mix_names(tmp_path, collection, monkeypatch):
-    interrupt(monkeypatch, collection, tmp_path / "out", 4)
-    fake_dicom.write_pair(collection / "L000", PatientID="L000")
-    made = prepare(collection, tmp_path / "out")
-    assert made.fingerprint == prepare(collection, tmp_path / "again").fingerprint
+@pytest.mark.parametrize("first", ["comes", "goes"])
+def test_series_whose_names_shift_are_not_mixed(tmp_path, monkeypatch, first):
+    """Series of one patient and kernel are numbered; the first one moves all others."""
+
+    def write(part, start):
+        for level, noise_hu, seed in (("full", 10.0, 1), ("quarter", 20.0, 2)):
+            fake_dicom.write_series(
+                tmp_path / "in" / part / f"{level}_3mm",
+                fake_dicom.body(3, noise_hu=noise_hu, seed=seed + int(start)),
+                positions_mm=[start, start + 2, start + 4],
+                PatientID="L001",
+            )
+
+    for start, part in ((100.0, "b"), (200.0, "c"), (300.0, "d")):
+        write(part, start)
+    interrupt(monkeypatch, tmp_path / "in", tmp_path / "out", 4)
+    if first == "comes":
+        write("a", 0.0)
+    else:
+        shutil.rmtree(tmp_path / "in" / "b")
+    made = prepare(tmp_path / "in", tmp_path / "out")
+    starts = [0.0, 100.0, 200.0, 300.0] if first == "comes" else [200.0, 300.0]
+    assert [one.positions_mm[0] for one in made.series] == starts
+    assert made.fingerprint == prepare(tmp_path / "in", tmp_path / "again").fingerprint
     store.open_store(tmp_path / "out", verify=True)
 
 

@@ -16,8 +16,9 @@ _SLICES_COMPARED = 8
 # A quarter of the dose doubles the noise (measured on AAPM-Mayo: 2.0 to 2.2); anything near
 # 1 is not another dose.
 _LEAST_NOISE_RATIO = 1.1
-# Means over blocks are hardly touched by noise: those of two doses of one scan agree, those of
-# two patients, or of slices that do not belong together, do not.
+# Means over blocks are hardly touched by noise. Their correlation is 0.9999 and more between the
+# doses of the AAPM-Mayo pairs, and 0.74 at most between patients; a shift by one slice is not
+# seen (0.9996 where slices are 2 mm apart), which is what positions are compared for.
 _BLOCK = 8
 _SHOWN_HU = (-1000, 500)
 _LEAST_AGREEMENT = 0.9

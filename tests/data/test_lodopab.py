@@ -71,8 +71,8 @@ def test_without_patients_each_part_is_one(tmp_path):
 
 def test_it_needs_a_simulated_dose_and_has_no_neighbours(tmp_path):
     for patient, part in enumerate(("train", "test")):
-        write(tmp_path / "in", part, 0, 2)
-        number(tmp_path / "in", part, [patient] * 2)
+        write(tmp_path / "in", part, 0, 3)
+        number(tmp_path / "in", part, [patient] * 3)
     with pytest.raises(ConfigError, match=r"LoDoPaB: its low dose is sinograms.*--simulate_dose"):
         preparation.prepare_scans(Inputs(tmp_path / "in"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -87,7 +87,7 @@ def test_it_needs_a_simulated_dose_and_has_no_neighbours(tmp_path):
         "lodopab-test-0001": "test",
     }
     for one in made.series:
-        assert len(one.centres(1)) == 2
+        assert len(one.centres(1)) == 3
         assert len(one.centres(3)) == 0
 
 

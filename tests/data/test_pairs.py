@@ -251,3 +251,9 @@ def test_real_pairs(real_data):
         assert 1.9 < quarter_hu / full_hu < 2.3
         with pytest.raises(DicomError, match="swapped"):
             doses.check_doses(pair.label, *reversed(volumes(pair)))
+    by_label = {pair.label: volumes(pair) for pair in found}
+    for kernel in ("B30f", "D45f"):
+        full, _ = by_label[f"L143 {kernel} 3 mm"]
+        _, quarter = by_label[f"L192 {kernel} 3 mm"]
+        with pytest.raises(DicomError, match="anatomy of the dose levels agrees to"):
+            doses.check_doses("x", full, quarter)
