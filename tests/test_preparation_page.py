@@ -58,7 +58,7 @@ def test_everything_is_on_the_page(tmp_path, collection):
     assert ["L002", "quarter", "B30f", "3 mm", "5", "2 mm"] in found
     refused = items(page, "Refused")
     assert len(refused) == 9  # eight files and the pair with a lone slice
-    assert "mr3<b>.dcm: Modality is MR, must be CT" in refused
+    assert "mr3<b>.dcm: Modality is MR, must be CT; not a CT image" in refused
     assert any("1 of 6 full-dose and 0 of 5 quarter-dose" in message for message in refused)
     assert items(page, "Full dose only") == ["L300"]
     assert any("low-dose projection file" in item for item in items(page, "Known defects"))
