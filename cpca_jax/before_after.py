@@ -1,15 +1,12 @@
 """What denoising did to a series, in numbers and pictures: noise and mean HU by tissue."""
 
-import base64
 import dataclasses
-import html
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float32
-from matplotlib.figure import Figure
 
+from cpca_jax import html_page
 from cpca_jax.data.doses import noise_sd_hu
 from cpca_jax.units import Window
 
@@ -87,45 +84,16 @@ def montage(slices: Sequence[tuple[int, ImageHU, ImageHU]]) -> bytes:
     Args:
         slices: number of the slice, HU before and after (y x).
     """
-    rows = len(slices)
-    figure = Figure(figsize=(12.6, 4.35 * rows), layout="constrained")
-    for axes, (z, before, after) in zip(
-        figure.subplots(rows, 3, squeeze=False), slices, strict=True
-    ):
+    rows: list[list[html_page.Panel]] = []
+    for z, before, after in slices:
         removed = before - after
-        reach = max(float(np.percentile(np.abs(removed), 99)), 1.0)
-        shown = {
-            f"slice {z + 1}, before": (before, _DISPLAY),
-            "after": (after, _DISPLAY),
-            f"before - after, +-{reach:.0f} HU": (removed, Window(-reach, reach)),
-        }
-        for place, (title, (image, window)) in zip(axes, shown.items(), strict=True):
-            place.imshow(image, cmap="gray", vmin=window.low, vmax=window.high)
-            place.set_title(title, fontsize=11)
-            place.set_axis_off()
-    figure.suptitle(f"display window {_DISPLAY}", fontsize=11)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=90)
-    return png.getvalue()
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 16px/1.5 sans-serif; max-width: 72em; margin: 2em auto; padding: 0 1em; color: #222 }}
-table {{ border-collapse: collapse; margin: 1em 0 }}
-th, td {{ padding: .3em .9em; border-bottom: 1px solid #ccc; text-align: right }}
-th:first-child, td:first-child {{ text-align: left }}
-img {{ max-width: 100% }}
-</style></head><body>
-<h1>{title}</h1>
-<p>{lead}</p>
-{noise}
-{drift}
-<p><img alt="before, after and difference" src="data:image/png;base64,{png}"></p>
-<p>For research: the network was trained on other scans than this one. Look for structure in the
-difference: noise has none.</p>
-</body></html>
-"""
+        reach = max(round(float(np.percentile(np.abs(removed), 99))), 1)
+        rows.append([
+            (f"slice {z + 1} before", before, _DISPLAY),
+            ("after", after, _DISPLAY),
+            ("before - after", removed, Window(-reach, reach)),
+        ])
+    return html_page.panels(rows)
 
 
 def page(title: str, lead: str, effect: Effect, png: bytes) -> str:
@@ -137,33 +105,27 @@ def page(title: str, lead: str, effect: Effect, png: bytes) -> str:
         effect: the numbers.
         png: the montage.
     """
-    noise = "<p>No soft tissue to measure noise in.</p>"
+    noise = html_page.paragraph("No soft tissue to measure noise in.")
     if effect.noise_before_hu is not None and effect.noise_after_hu is not None:
         row = (f"{effect.noise_before_hu:.1f}", f"{effect.noise_after_hu:.1f}")
-        noise = _table(("", "before", "after"), [("noise in soft tissue, HU", *row)])
-    drift = _table(
-        ("tissue", "HU from", "to", "share of pixels", "mean change, HU"),
-        [
-            (
-                tissue,
-                *(f"{edge:g}" for edge in TISSUES[tissue]),
-                f"{100 * effect.share[tissue]:.1f} %",
-                f"{change:+.2f}",
-            )
-            for tissue, change in effect.drift_hu.items()
-        ],
-    )
-    return _PAGE.format(
-        title=html.escape(title),
-        lead=html.escape(lead),
-        noise=noise,
-        drift=drift,
-        png=base64.b64encode(png).decode(),
-    )
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-    return f"<table>{line(heads, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"
+        noise = html_page.table(("", "before", "after"), [("noise in soft tissue, HU", *row)])
+    drift = [
+        (
+            tissue,
+            *(f"{edge:g}" for edge in TISSUES[tissue]),
+            f"{100 * effect.share[tissue]:.1f} %",
+            f"{change:+.2f}",
+        )
+        for tissue, change in effect.drift_hu.items()
+    ]
+    parts = [
+        html_page.paragraph(lead),
+        noise,
+        html_page.table(("tissue", "HU from", "to", "share of pixels", "mean change, HU"), drift),
+        html_page.figure(png, "before, after and difference"),
+        html_page.paragraph(
+            "For research: the network was trained on other scans than this one. Look for "
+            "structure in the difference: noise has none."
+        ),
+    ]
+    return html_page.page(title, parts)

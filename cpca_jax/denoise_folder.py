@@ -13,7 +13,6 @@ import datetime
 import functools
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -240,19 +239,11 @@ def _write_page(
 ) -> None:
     png = before_after.montage(shown)
     lead = f"Denoised by {model.name} ({model.digest}): {sentence}."
-    _write(output / f"{name}.png", png)
-    _write(output / f"{name}.html", before_after.page(name, lead, effect, png).encode())
+    new_folder.write_file(output / f"{name}.png", png)
+    new_folder.write_file(
+        output / f"{name}.html", before_after.page(name, lead, effect, png).encode()
+    )
 
 
 def _write_json(path: Path, record: Record) -> None:
-    _write(path, (json.dumps(record, indent=1) + "\n").encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that appears complete, for the owner only."""
-    with new_folder.disk_errors(path.name):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        partial.touch(mode=0o600)
-        partial.write_bytes(content)
-        os.replace(partial, path)
+    new_folder.write_file(path, (json.dumps(record, indent=1) + "\n").encode())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cpca_jax import preparation_page
-from cpca_jax.data import pairs, simulation, sources, store
+from cpca_jax.data import new_folder, pairs, simulation, sources, store
 from cpca_jax.data.pairs import Pair
 from cpca_jax.data.published import KNOWN_DEFECTS
 from cpca_jax.data.series import Track
@@ -93,7 +93,7 @@ def prepare_scans(
         )
         page = preparation_page.render(summary)
         if report:
-            preparation_page.write(report, page)
+            new_folder.write_file(report, page.encode())
         if not usable:
             raise _nothing_usable(gathered.name, alone)
         if writer:

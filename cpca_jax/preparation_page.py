@@ -5,18 +5,13 @@ and holds no attribute of theirs; the slices are images of patients, and belong 
 store belongs.
 """
 
-import base64
 import dataclasses
-import html
-import io
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
+from cpca_jax import html_page
 from cpca_jax.data import pairs
 from cpca_jax.data.published import KNOWN_DEFECTS
 from cpca_jax.data.series import Found, Series
@@ -25,19 +20,12 @@ from cpca_jax.errors import ConfigError
 from cpca_jax.reading import Outcome
 from cpca_jax.units import Window
 
-matplotlib.use("Agg")
-
 PAGE = "prepare.html"
 # Of how many series a slice is shown.
 EXAMPLES = 3
 _SHOWN = Window(-160, 240)
 # The difference is mostly noise: shown around zero, as wide as twice the usual one.
 _DIFFERENCE = Window(-100, 100)
-_STYLE = (
-    "body{font:15px/1.45 system-ui,sans-serif;max-width:62em;margin:2em auto;padding:0 1em}"
-    "table{border-collapse:collapse;margin:.6em 0}td,th{padding:.15em .8em;text-align:left;"
-    "border-bottom:1px solid #ddd}td.n{text-align:right}img{max-width:100%}"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,23 +117,6 @@ def require_place(path: Path, inputs: Sequence[Path]) -> None:
         raise ConfigError(f"--report: {path.name} lies in the input, must be outside it")
 
 
-def write(path: Path, page: str) -> None:
-    """Write the page, all of it or nothing.
-
-    Raises:
-        ConfigError: the disk does not take it.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.touch(mode=0o600)  # for the owner only, as the store
-        partial.write_text(page)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ConfigError(f"--report: {path.name}: cannot be written: {error.strerror}") from error
-
-
 def render(summary: Summary) -> str:
     """The page.
 
@@ -164,35 +135,37 @@ def render(summary: Summary) -> str:
         row.patient: KNOWN_DEFECTS[row.patient] for row in rows if row.patient in KNOWN_DEFECTS
     }
     parts = [
-        "<h1>Prepared scans</h1>",
-        _paragraph(
+        html_page.paragraph(
             f"{summary.gathered.kind}, {summary.gathered.layout}. {len(usable)} paired series, "
             f"{slices} slices, {len(summary.splits)} patients; {len(summary.all_refused)} refused."
         ),
-        "<h2>Found</h2>",
-        _table(
+        html_page.heading("Found"),
+        html_page.table(
             ["patient", "dose", "kernel", "thickness", "slices", "step"],
             [dataclasses.astuple(row) for row in rows],
         ),
-        _list("Left out", said),
-        _list("Full dose only", summary.alone),
-        _list("Known defects", [f"{patient}: {what}" for patient, what in known.items()]),
-        _list("Notes", notes(found)),
-        _list("Refused", summary.all_refused),
-        "<h2>Noise</h2>",
-        _paragraph(
+        html_page.bullets("Left out", said),
+        html_page.bullets("Full dose only", summary.alone),
+        html_page.bullets(
+            "Known defects", [f"{patient}: {what}" for patient, what in known.items()]
+        ),
+        html_page.bullets("Notes", notes(found)),
+        html_page.bullets("Refused", summary.all_refused),
+        html_page.heading("Noise"),
+        html_page.paragraph(
             "Standard deviation of the highest frequencies in soft tissue (-200 to 300 HU), "
             "median over up to 8 slices."
         ),
-        _table(["series", "slices", "full (HU)", "low (HU)", "ratio"], map(_noise_row, usable)),
-        "<h2>Split</h2>",
-        _paragraph(f"By patient: {summary.split_by}."),
-        _table(["split", "patients", "slices", "who"], _split_rows(summary, usable)),
-        "<h2>Slices</h2>",
+        html_page.table(
+            ["series", "slices", "full (HU)", "low (HU)", "ratio"], map(_noise_row, usable)
+        ),
+        html_page.heading("Split"),
+        html_page.paragraph(f"By patient: {summary.split_by}."),
+        html_page.table(["split", "patients", "slices", "who"], _split_rows(summary, usable)),
+        html_page.heading("Slices"),
         *(_example(outcome) for outcome in usable if outcome.example),
     ]
-    head = f"<meta charset='utf-8'><title>Prepared scans</title><style>{_STYLE}</style>"
-    return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>"
+    return html_page.page("Prepared scans", parts)
 
 
 def _noise_row(outcome: Outcome) -> tuple[object, ...]:
@@ -221,32 +194,5 @@ def _example(outcome: Outcome) -> str:
         ("low dose", low, _SHOWN),
         ("low - full", low - full, _DIFFERENCE),
     ]
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
-    for axes, (title, image, window) in zip(figure.subplots(1, 3), panels, strict=True):
-        axes.imshow(image, cmap="gray", vmin=window.low, vmax=window.high)
-        axes.set_title(f"{title}, {window}", fontsize=10)
-        axes.set_axis_off()
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=80, metadata={"Software": None})
-    data = base64.b64encode(stream.getvalue()).decode()
-    name = html.escape(f"{outcome.info.name}, middle slice")
-    return f"<p>{name}</p><img alt='{name}' src='data:image/png;base64,{data}'>"
-
-
-def _paragraph(text: str) -> str:
-    return f"<p>{html.escape(text)}</p>"
-
-
-def _list(title: str, items: Sequence[str]) -> str:
-    """A heading and its items; nothing where there are none."""
-    shown = "".join(f"<li>{html.escape(item)}</li>" for item in items)
-    return f"<h2>{title} ({len(items)})</h2><ul>{shown}</ul>" if items else ""
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    def cell(value: object) -> str:
-        number = " class='n'" if isinstance(value, int | float) else ""
-        return f"<td{number}>{html.escape(str(value))}</td>"
-
-    body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
-    return f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{body}</table>"
+    name = f"{outcome.info.name}, middle slice"
+    return html_page.paragraph(name) + html_page.figure(html_page.panels([panels]), name)

