@@ -21,13 +21,16 @@ from typing import Any
 from cpca_jax import before_after, denoise_nifti, logs
 from cpca_jax.before_after import Effect
 from cpca_jax.data import new_folder, series_checks
-from cpca_jax.data.header import STRICT, Allowances
-from cpca_jax.data.series import Series, find_series
+from cpca_jax.data.attributes import Reported
+from cpca_jax.data.header import STRICT, Allowances, Header
+from cpca_jax.data.series import Found, Series, find_series
 from cpca_jax.data.store_writer import file_digest
 from cpca_jax.denoise_series import SeriesPass, Shown, derived_series
 from cpca_jax.denoiser import TrainedModel
-from cpca_jax.errors import ConfigError, InputError, OutputError
+from cpca_jax.errors import ConfigError, InputError, OutputError, TakenError
 
+# Of a series' own record, beside its slices.
+_RECORD = ".record.json"
 # What became of a series, as summary.json has it.
 Record = dict[str, Any]
 Job = Callable[[], Record]
@@ -89,30 +92,38 @@ def denoise_folder(
         InputError: nothing usable, an unknown series, or, after all others are done, a series or
             a file that was refused.
     """
-    new_folder.require_apart(output, source if source.is_dir() else source.parent)
+    if not source.exists():
+        raise InputError(f"{source.name}: is not there, --input must be a folder or a NIfTI file")
+    if source.is_dir():
+        new_folder.require_apart(output, source)
     volumes = denoise_nifti.find_volumes(source)
-    jobs: dict[str, Job]
     found = None
-    if volumes:
-        jobs = {
-            name: functools.partial(_denoise_volume, model, path, output, choices)
-            for name, path in volumes.items()
-        }
+    jobs: dict[str, Job] = {}
+    if volumes and not denoise_nifti.beside_dicom(source):
+        for name, path in volumes.items():
+            jobs[name] = functools.partial(_denoise_volume, model, name, path, output, choices)
     else:
         found = find_series(source, track=logs.track, allowances=choices.allowances)
         series_checks.report(found, logs.say)
-        jobs = {
-            name: functools.partial(_denoise_one, model, name, one, output, choices)
-            for name, one in name_series(found.series).items()
-        }
+        for name, one in name_series(found.series).items():
+            whole = functools.partial(series_checks.require_whole, one, found.series)
+            jobs[name] = functools.partial(_denoise_one, model, name, one, output, choices, whole)
     outcomes = _run(_chosen(jobs, choices))
-    summary = {"model": model.name, "digest": model.digest, "series": outcomes}
     refused = found.refused if found else ()
-    summary |= {"refused_files": [*refused], "not_ct_images": [*found.other] if found else []}
+    summary = {"model": model.name, "digest": model.digest, "series": outcomes}
+    summary |= {"refused_files": [*refused], "left_out": _left_out(found)}
     i, n = choices.shard
     _write_json(output / ("summary.json" if n == 1 else f"summary-{i}-of-{n}.json"), summary)
     _require_all_done(outcomes, refused)
     return summary
+
+
+def _left_out(found: Found | None) -> Record:
+    """What was neither denoised nor refused."""
+    if found is None:
+        return {}
+    counts = {"not DICOM": found.foreign, "localizers": found.localizers}
+    return counts | {"projections": found.projections, "not CT images": [*found.other]}
 
 
 def _run(jobs: dict[str, Job]) -> dict[str, Record]:
@@ -128,17 +139,22 @@ def _run(jobs: dict[str, Job]) -> dict[str, Record]:
 
 
 def name_series(found: tuple[Series, ...]) -> dict[str, Series]:
-    """A name for each series that may stand in file names: patient key, kernel, thickness, digest.
+    """A name for each series that may stand in file names: kernel, thickness and a digest.
 
-    The same files give the same names, on any machine; copies of a series in other folders are
-    numbered.
+    The digest is of the first, the middle and the last file, so the same files give the same
+    names on any machine; copies are numbered. Only public identifiers of patients (L096) stand in
+    front.
+
+    Raises:
+        DicomError: a file cannot be read again.
     """
     named: dict[str, Series] = {}
     for one in found:
         first = one.first
-        identity = f"{first.series_key} {first.sop_key} {first.position_mm:g} {first.shape}"
-        digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
-        name = f"{first.patient_key}-{first.kernel}-{first.thickness_mm:g}mm-{digest}"
+        ends = {0, len(one.headers) // 2, len(one.headers) - 1}
+        digest = _files_digest([one.headers[z] for z in sorted(ends)])[:8]
+        public = "" if first.patient_key.startswith("case-") else f"{first.patient_key}-"
+        name = f"{public}{first.kernel}-{first.thickness_mm:g}mm-{digest}"
         name = re.sub(r"[^A-Za-z0-9.]+", "-", name)
         copies = sum(other == name or other.startswith(f"{name}-") for other in named)
         named[f"{name}-{copies + 1}" if copies else name] = one
@@ -160,70 +176,89 @@ def _require_all_done(outcomes: dict[str, Record], refused: tuple[str, ...]) -> 
         reason = outcomes[bad[0]]["reason"]
         raise InputError(f"{len(bad)} of {len(outcomes)} series refused; {bad[0]}: {reason}")
     if refused:
-        raise InputError(f"{len(refused)} files refused, the series lack them; {refused[0]}")
+        raise InputError(f"{len(refused)} refused, see summary.json; {refused[0]}")
 
 
 def _denoise_one(
-    model: TrainedModel, name: str, one: Series, output: Path, choices: Choices
+    model: TrainedModel,
+    name: str,
+    one: Series,
+    output: Path,
+    choices: Choices,
+    require_whole: Callable[[], None],
 ) -> Record:
     """Denoise one series; what was done, for the summary."""
     root = output / name
-    record = {"model": model.digest, "source": _source_digest(one), "slices": len(one.headers)}
+    digest = _files_digest(one.headers)
+    record: Record = {"model": model.digest, "source": digest, "slices": len(one.headers)}
     if root.exists() and any(root.iterdir()):
-        return _done_before(output, name, record)
+        return _done_before(root / _RECORD, name, record)
+    require_whole()
     warnings = series_checks.check(one, model.slices, repair_uids=choices.repair_uids)
     for warning in warnings:
         logs.say(f"warning: {name}: {warning}")
     shared = derived_series(
         model,
         one,
+        digest=digest,
         created=choices.created or datetime.datetime.now(),
         keep_private=choices.keep_private,
         repair_uids=choices.repair_uids,
     )
     work = SeriesPass(model, one, shared)
-    with new_folder.appearing(root) as folder:
-        work.run(folder, name, batch=choices.batch)
-        record |= {"state": "denoised", "warnings": warnings, **work.measured()}
-        _write_json(output / f"{name}.json", record)
-        if choices.compare:
-            _write_page(output, name, model, work.sentence(), work.meter.effect(), work.shown)
+    try:
+        with new_folder.appearing(root) as folder:
+            work.run(folder, name, batch=choices.batch)
+            record |= {"state": "denoised", "warnings": warnings, **work.measured()}
+            # Within the folder, so that what is said of the files appears with them.
+            _write_json(folder / _RECORD, record)
+    except TakenError:
+        return _done_before(root / _RECORD, name, record)
+    _write_json(output / f"{name}.json", record)
+    if choices.compare:
+        _write_page(output, name, model, work.sentence(), work.meter.effect(), work.shown)
     logs.say(f"{name}: {work.sentence()}")
     return record
 
 
-def _denoise_volume(model: TrainedModel, path: Path, output: Path, choices: Choices) -> Record:
+def _denoise_volume(
+    model: TrainedModel, name: str, path: Path, output: Path, choices: Choices
+) -> Record:
     """Denoise one NIfTI file; what was done, for the summary."""
-    record: Record = {"model": model.digest, "source": file_digest(path)[:16]}
-    written = output / path.name
+    record: Record = {"model": model.digest, "source": file_digest(path)}
+    written = output / name
     if written.exists():
-        return _done_before(output, path.name, record)
+        return _done_before(output / f"{name}.json", name, record)
     measured, shown = denoise_nifti.denoise_file(model, path, written, batch=choices.batch)
     record |= {"state": "denoised", **measured}
-    _write_json(output / f"{path.name}.json", record)
+    _write_json(output / f"{name}.json", record)
     sentence = f"{measured['slices_per_second']:.2f} slices/s"
     if choices.compare:
-        _write_page(output, path.name, model, sentence, Effect(**measured["effect"]), shown)
-    logs.say(f"{path.name}: {sentence}")
+        _write_page(output, name, model, sentence, Effect(**measured["effect"]), shown)
+    logs.say(f"{name}: {sentence}")
     return record
 
 
-def _source_digest(one: Series) -> str:
-    """Of which slices lie where."""
-    lines = [f"{h.sop_key} {h.position_mm:.3f} {h.shape}" for h in one.headers]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+def _files_digest(headers: Sequence[Header]) -> str:
+    """Of the whole content of these files, in the order of the slices."""
+    digest = hashlib.sha256()
+    for header in headers:
+        with Reported(header.path.name, "the file"):
+            digest.update(file_digest(header.path).encode())
+    return digest.hexdigest()
 
 
-def _done_before(output: Path, name: str, record: Record) -> Record:
+def _done_before(written: Path, name: str, record: Record) -> Record:
+    """What was said of an output that is there, if it is of the same files and the same model."""
     try:
-        before = json.loads((output / f"{name}.json").read_text())
-        same = all(before.get(key) == value for key, value in record.items())
+        before = json.loads(written.read_text())
+        same = all(before.get(key) == record[key] for key in ("model", "source"))
     except (OSError, ValueError, AttributeError):
         same = False
     if not same:
         raise OutputError(
-            f"{name}: a folder of this name is there and is of another model or input, "
-            "nothing is overwritten; give another --output"
+            f"{name}: is there already and is of another model or input, nothing is overwritten; "
+            "give another --output"
         )
     logs.say(f"{name}: denoised before, left as it is")
     return {**before, "state": "there already"}

@@ -9,25 +9,22 @@ import numpy as np
 
 from cpca_jax import denoise_series, logs
 from cpca_jax.before_after import EffectMeter
-from cpca_jax.data import nifti
+from cpca_jax.data import dicom, nifti
 from cpca_jax.data.listing import list_files
 from cpca_jax.denoiser import TrainedModel, denoise_volume
-from cpca_jax.errors import InputError
 
 
 def find_volumes(source: Path) -> dict[str, Path]:
-    """NIfTI files by base name: `source` itself, or all below it.
+    """NIfTI files by their place below `source`, or the file that `source` is."""
+    if source.is_file():
+        return {source.name: source} if nifti.is_nifti(source) else {}
+    paths = [path for path in list_files(source).paths if nifti.is_nifti(path)]
+    return {path.relative_to(source).as_posix(): path for path in paths}
 
-    Raises:
-        InputError: two files of the same base name, which would be one output.
-    """
-    listed = list_files(source).paths if source.is_dir() else (source,)
-    paths = [path for path in listed if nifti.is_nifti(path)]
-    found = {path.name: path for path in paths}
-    if len(found) < len(paths):
-        double = sorted(p.name for p in paths if found[p.name] != p)[0]
-        raise InputError(f"{double}: stands in two folders, every output has one name; rename it")
-    return found
+
+def beside_dicom(source: Path) -> bool:
+    """Whether a folder also holds DICOM files: then its volumes are masks or exports of them."""
+    return source.is_dir() and any(map(dicom.is_dicom, list_files(source).paths))
 
 
 def denoise_file(

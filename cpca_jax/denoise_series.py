@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-import hashlib
+import re
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -127,26 +127,37 @@ def derived_series(
     model: TrainedModel,
     one: Series,
     *,
+    digest: str,
     created: datetime.datetime,
     keep_private: bool,
     repair_uids: bool,
 ) -> DerivedSeries:
-    """What all slices of the denoised series will say of how they were made."""
+    """What all slices of the denoised series will say of how they were made.
+
+    Args:
+        model: the denoiser.
+        one: the source.
+        digest: of all files of the source; stands for its UIDs where they are missing.
+        created: date and time to write.
+        keep_private: whether private elements are kept.
+        repair_uids: whether missing UIDs are made up.
+    """
     first = one.first
+    # Into attributes of plain text, in whatever character set the source declares.
+    name = re.sub(r"[^A-Za-z0-9._ -]", "-", model.name)
     neighbours = f"{model.slices} neighbouring slices each" if model.slices > 1 else "single slices"
     text = (
-        f"Noise reduced by a neural network, cpca_jax {__version__}, model {model.name} "
+        f"Noise reduced by a neural network, cpca_jax {__version__}, model {name} "
         f"(weights and configuration {model.digest}), from {neighbours}"
     )
     derivation = Derivation(
         software=f"cpca_jax {__version__}",
-        model=model.name,
+        model=name,
         digest=model.digest,
         text=text,
         created=created,
         keep_private=keep_private,
         repair_uids=repair_uids,
     )
-    group = f"{first.kernel} {first.thickness_mm:g} {first.shape} {first.orientation}"
-    pixels = read_again(first).stored.tobytes()
-    return DerivedSeries(derivation, group, hashlib.sha256(pixels).hexdigest())
+    alike = (first.kernel, first.thickness_mm, first.shape, first.spacing_mm, first.orientation)
+    return DerivedSeries(derivation, repr(alike), digest)

@@ -156,6 +156,11 @@ def denoise_slices(
     slab = np.asarray(volume_hu[wanted], np.float32)
     run = _denoiser(model.networks, model.window)
     denoised = np.array(run(model.params, jnp.asarray(slab)))
+    if not np.isfinite(denoised).all():
+        raise InputError(
+            f"{model.name}: its answer is not finite, must be HU; the weights of step {model.step} "
+            "diverged or are damaged"
+        )
     if outside == "restore":
         source = slab[half : half + count]
         denoised += source - np.clip(source, model.window.low, model.window.high)

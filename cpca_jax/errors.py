@@ -21,6 +21,10 @@ class NotCTError(DicomError):
     """A DICOM file is sound but no CT slice: another modality, a screenshot."""
 
 
+class LocalizerError(NotCTError):
+    """A scout view, which is no slice."""
+
+
 class VolumeError(InputError):
     """A NIfTI or HDF5 file cannot be used."""
 
@@ -31,6 +35,10 @@ class StoreError(InputError):
 
 class OutputError(InputError):
     """What was to be written cannot be, or must not be there."""
+
+
+class TakenError(OutputError):
+    """Another process has written the same output in the meantime."""
 
 
 class WeightsError(InputError):

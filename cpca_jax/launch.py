@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -25,6 +26,8 @@ def run(main: Callable[[], None]) -> None:
     Bad input is one line on standard error; `--debug` adds the traceback.
     """
     _quiet_libraries()
+    # A scheduler's farewell is an interruption: what is half written is tidied away.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         refuse_broken_jax(importlib.metadata.version("jax"))
         _parse_flags()

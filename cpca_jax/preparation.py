@@ -15,7 +15,7 @@ from cpca_jax.data.pairs import Pair
 from cpca_jax.data.published import KNOWN_DEFECTS
 from cpca_jax.data.series import Track
 from cpca_jax.data.sources import Gathered, Inputs
-from cpca_jax.data.splits import SplitChoice
+from cpca_jax.data.splits import SplitChoice, require_studies_whole
 from cpca_jax.data.store import Store, StoreWriter
 from cpca_jax.errors import ConfigError, DicomError
 from cpca_jax.preparation_page import EXAMPLES, PAGE, Summary
@@ -88,6 +88,7 @@ def prepare_scans(
         outcomes = _read_all(reader, kept, say, track)
         usable = [outcome.info.patient for outcome in outcomes if not outcome.refused]
         splits = choice.assign(usable)
+        require_studies_whole((pair.full for pair in kept), splits)
         summary = Summary(
             gathered, tuple(refused), alone, tuple(outcomes), splits, choice.described
         )

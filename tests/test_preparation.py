@@ -117,6 +117,15 @@ def test_unknown_patients_are_refused_before_pixels_are_read(tmp_path, collectio
     assert not (tmp_path / "out").exists()
 
 
+def test_one_study_is_in_one_split(tmp_path):
+    """Blank identifiers: folders stand for patients, and two are visits of one."""
+    for visit in ("visit1", "visit2"):
+        fake_dicom.write_pair(tmp_path / "in" / visit, PatientID="", StudyInstanceUID="1.2.3")
+    with pytest.raises(ConfigError, match="share a StudyInstanceUID and are in splits"):
+        prepare(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_output_in_the_input_is_refused(tmp_path, collection):
     with pytest.raises(StoreError, match="lies in the input"):
         prepare(collection, collection / "store")

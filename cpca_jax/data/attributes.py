@@ -13,6 +13,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from cpca_jax.errors import DicomError
 
+# pydicom's warnings quote values. For the whole process, because a filter set for the time of a
+# call is not safe among threads, and files are read by several.
+warnings.filterwarnings("ignore", module=r"pydicom\b")
+
 
 @runtime_checkable
 class Dataset(Protocol):
@@ -23,7 +27,7 @@ class Dataset(Protocol):
 
 
 class Reported:
-    """Turns every exception inside into a DicomError, and silences warnings.
+    """Turns every exception inside into a DicomError.
 
     The cause is not chained: its text may quote values of the file.
 
@@ -35,16 +39,13 @@ class Reported:
     def __init__(self, name: str, what: str) -> None:
         self.name = name
         self.what = what
-        self._quiet = warnings.catch_warnings()
 
     def __enter__(self) -> None:
-        self._quiet.__enter__()
-        warnings.simplefilter("ignore")
+        """Nothing to prepare."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
-        self._quiet.__exit__(None, None, None)
         if isinstance(error, OSError):
             reason = error.strerror or type(error).__name__
             raise DicomError(f"{self.name}: cannot be read: {reason}") from None

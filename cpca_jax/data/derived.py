@@ -22,7 +22,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from cpca_jax.data.attributes import Reported
+from cpca_jax.data.attributes import Attributes, Reported
 from cpca_jax.data.header import Header
 from cpca_jax.errors import DicomError
 
@@ -33,6 +33,8 @@ _STALE = (
     "SmallestPixelValueInSeries",
     "LargestPixelValueInSeries",
     "IconImageSequence",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
     "PixelDataProviderURL",
     "DigitalSignaturesSequence",
     "MACParametersSequence",
@@ -40,6 +42,7 @@ _STALE = (
 # JPEG baseline and extended always lose; the other lossy syntaxes must say so themselves.
 _ALWAYS_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _SERIES_NUMBER_STEP = 1000
+_HIGHEST_SERIES_NUMBER = 2**31 - 1 - _SERIES_NUMBER_STEP
 _LONGEST_DESCRIPTION = 64  # of the value representation LO
 _IMPLEMENTATION = "2.25.126417207935184361826120923843187130421"
 
@@ -54,7 +57,7 @@ class Derivation:
 
     Attributes:
         software: name and version of this program.
-        model: name of the trained model.
+        model: name of the trained model; letters, digits, ".", "_", "-" and blanks.
         digest: of the model's weights and configuration; enters every new UID, so that a second
             run gives the same ones.
         text: one sentence for DerivationDescription.
@@ -129,7 +132,7 @@ def write_derived(
     """
     with Reported(source.path.name, "the file"):
         dataset = pydicom.dcmread(source.path, stop_before_pixels=True, force=True)
-        _derive(dataset, series, source)
+        _derive(dataset, series, source, used)
         dataset.SourceImageSequence = Items([_source(reference) for reference in used])
         if not used:
             del dataset.SourceImageSequence
@@ -140,10 +143,12 @@ def write_derived(
         _save(dataset, path, series.derivation)
 
 
-def _derive(dataset: FileDataset, series: DerivedSeries, source: Header) -> None:
+def _derive(
+    dataset: FileDataset, series: DerivedSeries, source: Header, used: Sequence[Reference]
+) -> None:
     """Turn the source's attributes into those of the derived image."""
     derivation = series.derivation
-    _identify(dataset, series, source)
+    _identify(dataset, series, source, used)
     values = [str(value) for value in source.image_type[1:]] or ["PRIMARY"]
     dataset.ImageType = ["DERIVED", *values]
     dataset.DerivationDescription = derivation.text
@@ -166,7 +171,9 @@ def _derive(dataset: FileDataset, series: DerivedSeries, source: Header) -> None
         dataset.remove_private_tags()
 
 
-def _identify(dataset: Dataset, series: DerivedSeries, source: Header) -> None:
+def _identify(
+    dataset: Dataset, series: DerivedSeries, source: Header, used: Sequence[Reference]
+) -> None:
     """New UIDs of image and series, their number and description."""
     derivation, name = series.derivation, source.path.name
 
@@ -176,17 +183,29 @@ def _identify(dataset: Dataset, series: DerivedSeries, source: Header) -> None:
             raise DicomError(f"{name}: {attribute} is missing; --repair_uids makes one")
         return uid or derived_uid(attribute, otherwise)
 
-    dataset.StudyInstanceUID = known("StudyInstanceUID", series.fallback)
+    visit = ("PatientID", "StudyDate", "StudyTime", "AccessionNumber", "FrameOfReferenceUID")
+    study = "\n".join(str(dataset.get(attribute) or "") for attribute in visit)
+    dataset.StudyInstanceUID = known("StudyInstanceUID", study.strip() or series.fallback)
     image = known("SOPInstanceUID", f"{series.fallback} {source.position_mm:.3f}")
     origin = known("SeriesInstanceUID", series.fallback)
-    dataset.SOPInstanceUID = derived_uid("image", image, derivation.digest)
-    dataset.SeriesInstanceUID = derived_uid("series", origin, series.group, derivation.digest)
-    number = dataset.get("SeriesNumber")
-    dataset.SeriesNumber = int(number or 0) + _SERIES_NUMBER_STEP
+    made = (derivation.software, derivation.digest)
+    # The neighbours, too: with other ones the same slice comes out differently.
+    dataset.SOPInstanceUID = derived_uid("image", image, *(uid for _, uid in used), *made)
+    dataset.SeriesInstanceUID = derived_uid("series", origin, series.group, *made)
+    dataset.SeriesNumber = _series_number(dataset)
     added = f"denoised, {derivation.model}"[: _LONGEST_DESCRIPTION - 3]
-    before = str(dataset.get("SeriesDescription") or "").strip()
+    before = Attributes(name, dataset).text("SeriesDescription")
     room = _LONGEST_DESCRIPTION - len(added) - 3
     dataset.SeriesDescription = f"{before[:room].strip()} | {added}" if before else added
+
+
+def _series_number(dataset: Dataset) -> int:
+    """1000 more than the source's; 1000 where that is none or too large."""
+    try:
+        number = int(dataset.get("SeriesNumber") or 0)
+    except (TypeError, ValueError):
+        number = 0
+    return number % _HIGHEST_SERIES_NUMBER + _SERIES_NUMBER_STEP
 
 
 def _lossy(dataset: FileDataset) -> None:

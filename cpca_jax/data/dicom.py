@@ -59,8 +59,10 @@ _HEADER_TAGS = [
     "RescaleIntercept",
     "RescaleType",
     "LossyImageCompression",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
 ]
-_PIXEL_TAGS = ["PixelPaddingValue", "PixelPaddingRangeLimit", "PixelData"]
+_PIXEL_TAGS = ["PixelData"]
 # Which package decodes a transfer syntax. Those for JPEG Lossless are not among this
 # project's requirements: one is large, the other under GPL-3.
 _CODECS = {
@@ -80,17 +82,17 @@ class Slice(Header):
 
     Attributes:
         stored: int32 (y x), stored values; HU are slope * stored + intercept.
-        padding: where the file says that a pixel lies outside the scan.
+        outside: where the file says that a pixel lies outside the scan.
     """
 
     stored: Int32[np.ndarray, "y x"]
-    padding: Bool[np.ndarray, "y x"]
+    outside: Bool[np.ndarray, "y x"]
 
     @property
     def hu(self) -> Float32[np.ndarray, "y x"]:
         """HU, not rounded; padding is air."""
         hu = self.stored * np.float64(self.slope) + self.intercept
-        return np.where(self.padding, units.AIR_HU, hu).astype(np.float32)
+        return np.where(self.outside, units.AIR_HU, hu).astype(np.float32)
 
     @property
     def pixels_hu(self) -> Int16[np.ndarray, "y x"]:
@@ -168,7 +170,8 @@ def read_slice(path: Path, *, root: Path | None = None, allowances: Allowances =
     header = headers.check(attributes, path, root=root, allowances=allowances)
     stored = _stored_pixels(dataset, header).astype(np.int32)
     fields = {field.name: getattr(header, field.name) for field in dataclasses.fields(header)}
-    return Slice(**fields, stored=stored, padding=_padding(stored, attributes))
+    low, high = header.padding or (1, 0)
+    return Slice(**fields, stored=stored, outside=(stored >= low) & (stored <= high))
 
 
 class _BoundedReader(io.BufferedReader):
@@ -238,16 +241,3 @@ def _require_decodable(dataset: pydicom.Dataset, header: Header) -> None:
         found, wanted = len(dataset.PixelData), 2 * header.shape[0] * header.shape[1]
         if found not in {wanted, wanted + wanted % 2}:
             raise DicomError(f"{name}: PixelData has {found} bytes, must have {wanted}")
-
-
-def _padding(stored: Shaped[np.ndarray, "y x"], attributes: Attributes) -> Bool[np.ndarray, "y x"]:
-    """Where the file says that pixels lie outside the scan (PS3.3 C.7.5.1.1.2)."""
-    if not attributes.values("PixelPaddingValue"):
-        return np.zeros(stored.shape, bool)
-    value = attributes.number("PixelPaddingValue")
-    if not attributes.values("PixelPaddingRangeLimit"):
-        # Writers disagree on the sign of this value, so it is compared bit by bit.
-        same: Bool[np.ndarray, "y x"] = stored.astype(np.int64) & 0xFFFF == int(value) & 0xFFFF
-        return same
-    ends = value, attributes.number("PixelPaddingRangeLimit")
-    return (stored >= min(ends)) & (stored <= max(ends))

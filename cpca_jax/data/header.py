@@ -14,8 +14,12 @@ import numpy as np
 
 from cpca_jax.data import folders as folder_names
 from cpca_jax.data.attributes import Attributes
-from cpca_jax.errors import DicomError, NotCTError
+from cpca_jax.errors import DicomError, LocalizerError, NotCTError
 
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+# Padding stands for less than tissue, or for more; between them a value is tissue's, whatever the
+# file says of it.
+_TISSUE_HU = (-500.0, 1500.0)
 _ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 # How far direction cosines may be from unit length and a right angle; files round them.
 _COSINE_TOLERANCE = 1e-3
@@ -63,6 +67,9 @@ class Header:
         slope: RescaleSlope, HU per stored unit.
         intercept: RescaleIntercept, HU.
         lossy: whether the pixels were ever compressed with loss.
+        padding: lowest and highest stored value that stand for pixels outside the scan; None where
+            there are none, or where tissue has the same HU.
+        ambiguous_padding: whether such values were stated and not believed.
         study_key: digest of StudyInstanceUID, 16 hexadecimal digits; "" where blank.
         bits: BitsStored; what is above them in a stored value is not the image's.
         signed: whether stored values are signed.
@@ -84,6 +91,8 @@ class Header:
     slope: float
     intercept: float
     lossy: bool
+    padding: tuple[int, int] | None = None
+    ambiguous_padding: bool = False
     study_key: str = ""
     bits: int = 16
     signed: bool = True
@@ -94,11 +103,6 @@ class Header:
         """The slice's place along its normal, which is the cross product of x and y."""
         normal = np.cross(self.orientation[:3], self.orientation[3:])
         return float(normal @ np.asarray(self.origin_mm))
-
-    @property
-    def localizer(self) -> bool:
-        """Whether this is a scout view and not a slice."""
-        return "LOCALIZER" in self.image_type
 
 
 def check(
@@ -128,6 +132,8 @@ def check(
     bits, signed = _storage(attributes)
     slope, intercept = _rescale(attributes, allowances.assume_hu)
     orientation, origin = _place(attributes, allowances.order_by_instance)
+    padding = _padding(attributes, signed)
+    believed = padding and _is_outside_tissue(*(end * slope + intercept for end in padding))
     folders = _folders(path, root)
     return Header(
         path=path,
@@ -136,7 +142,7 @@ def check(
         series_key=attributes.digest("SeriesInstanceUID"),
         sop_key=attributes.digest("SOPInstanceUID"),
         study_key=attributes.digest("StudyInstanceUID"),
-        image_type=tuple(str(value).upper() for value in attributes.values("ImageType")),
+        image_type=_image_type(attributes),
         kernel=_kernel(attributes),
         thickness_mm=_thickness(attributes),
         shape=(attributes.whole("Rows", _LENGTHS), attributes.whole("Columns", _LENGTHS)),
@@ -145,6 +151,8 @@ def check(
         origin_mm=origin,
         slope=slope,
         intercept=intercept,
+        padding=padding if believed else None,
+        ambiguous_padding=bool(padding and not believed),
         bits=bits,
         signed=signed,
         lossy=attributes.text("LossyImageCompression") == "01",
@@ -158,7 +166,17 @@ def _folders(path: Path, root: Path | None) -> tuple[str, ...]:
     return parent.relative_to(above).parts
 
 
+def _image_type(attributes: Attributes) -> tuple[str, ...]:
+    return tuple(str(value).upper() for value in attributes.values("ImageType"))
+
+
 def _require_single_ct_image(attributes: Attributes) -> None:
+    if "LOCALIZER" in _image_type(attributes):
+        raise LocalizerError(f"{attributes.name}: is a localizer")
+    if not attributes.values("Modality"):
+        attributes.require("Modality", "CT")
+    if attributes.text("SOPClassUID").startswith(_SECONDARY_CAPTURE):
+        raise NotCTError(f"{attributes.name}: is a secondary capture; not a CT image")
     try:
         attributes.require("Modality", "CT")
         if attributes.text("PhotometricInterpretation") not in {"MONOCHROME1", ""}:
@@ -192,6 +210,23 @@ def _rescale(attributes: Attributes, assume_hu: bool) -> tuple[float, float]:
     if not assume_hu:
         attributes.require("RescaleType", "HU", optional=True)
     return slope, attributes.number("RescaleIntercept")
+
+
+def _padding(attributes: Attributes, signed: bool) -> tuple[int, int] | None:
+    """Stored values outside the scan (PS3.3 C.7.5.1.1.2), in the pixels' own sign.
+
+    Writers disagree on the sign of these two attributes, so their sixteen bits are read anew.
+    """
+    names = ("PixelPaddingValue", "PixelPaddingRangeLimit")
+    stated = [int(attributes.number(name)) & 0xFFFF for name in names if attributes.values(name)]
+    if not attributes.values("PixelPaddingValue"):
+        return None
+    ends = [end - 0x10000 if signed and end >= 0x8000 else end for end in stated]
+    return min(ends), max(ends)
+
+
+def _is_outside_tissue(low_hu: float, high_hu: float) -> bool:
+    return high_hu <= _TISSUE_HU[0] or low_hu >= _TISSUE_HU[1]
 
 
 def _kernel(attributes: Attributes) -> str:

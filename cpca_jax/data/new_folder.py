@@ -1,13 +1,14 @@
 """Folders and files that appear complete or not at all."""
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from cpca_jax.errors import OutputError
+from cpca_jax.errors import OutputError, TakenError
 
 
 @contextlib.contextmanager
@@ -24,7 +25,8 @@ def appearing(root: Path) -> Iterator[Path]:
         Where to write.
 
     Raises:
-        OutputError: the disk does not take it, or `root` is there already.
+        TakenError: `root` is there already.
+        OutputError: the disk does not take it.
     """
     with disk_errors(root.name):
         root.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +36,12 @@ def appearing(root: Path) -> Iterator[Path]:
         yield partial
         with disk_errors(root.name):
             sync_folder(partial)
-            os.rename(partial, root)  # replaces an empty folder, never a full one
+            try:
+                os.rename(partial, root)  # replaces an empty folder, never a full one
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+                raise TakenError(f"{root.name}: is there already, was written meanwhile") from None
             sync_folder(root.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 
 from cpca_jax.errors import VolumeError
 
@@ -213,9 +213,14 @@ def _scaled(
         ends = [int(stored.min()) * int(slope) + int(inter), int(stored.max()) * int(slope)]
         ends[1] += int(inter)
         if min(ends) >= _RANGE.min and max(ends) <= _RANGE.max:
-            whole: Int[np.ndarray, "i j k"] = stored.astype(np.int64) * int(slope) + int(inter)
-            return whole.astype(np.int16)
-    return (stored.astype(np.float64) * slope + inter).astype(np.float32)
+            whole = np.empty(stored.shape, np.int16)
+            for row, values in enumerate(stored):
+                whole[row] = values.astype(np.int64) * int(slope) + int(inter)
+            return whole
+    scaled = np.empty(stored.shape, np.float32)
+    for row, values in enumerate(stored):
+        scaled[row] = values.astype(np.float64) * slope + inter
+    return scaled
 
 
 def _require_hu(name: str, volume: Shaped[np.ndarray, "i j k"]) -> None:
@@ -234,12 +239,16 @@ def _stored(
     """Values as the file holds them, and how many had to be clipped."""
     dtype = image.get_data_dtype()
     slope, inter = _scaling(image)
-    values = (volume_hu.astype(np.float64) - inter) / slope
-    if dtype.kind == "f":
-        return values.astype(dtype), 0
-    rounded, limits = np.rint(values), np.iinfo(dtype)
-    kept = np.clip(rounded, limits.min, limits.max)
-    return kept.astype(dtype), int(np.count_nonzero(kept != rounded))
+    kept, clipped = np.empty(volume_hu.shape, dtype), 0
+    # Row by row: several copies in float64 would be many times the volume.
+    for row, hu in enumerate(volume_hu):
+        values = (hu.astype(np.float64) - inter) / slope
+        if dtype.kind != "f":
+            limits, values = np.iinfo(dtype), np.rint(values)
+            clipped += int(np.count_nonzero((values < limits.min) | (values > limits.max)))
+            values = np.clip(values, limits.min, limits.max)
+        kept[row] = values
+    return kept, clipped
 
 
 def _save(path: Path, stored: Shaped[np.ndarray, "..."], image: Any) -> None:
@@ -247,6 +256,8 @@ def _save(path: Path, stored: Shaped[np.ndarray, "..."], image: Any) -> None:
 
     header = nibabel.Nifti1Header.from_header(image.header)
     header.extensions.clear()
+    for text in ("descrip", "db_name", "aux_file", "intent_name"):
+        header[text] = b""  # where converters write the patient's name
     written = nibabel.Nifti1Image(stored, image.affine, header)
     # Set only now, because the constructor forgets it; and set, or nibabel finds its own.
     written.header.set_slope_inter(*_scaling(image))
@@ -257,11 +268,21 @@ def _save(path: Path, stored: Shaped[np.ndarray, "..."], image: Any) -> None:
         os.close(handle)
         try:
             written.to_filename(partial)
-            os.replace(partial, path)
+            _publish(partial, path)
         finally:
             Path(partial).unlink(missing_ok=True)
     except OSError as error:
         raise VolumeError(f"{path.name}: cannot be written: {_reason(error)}") from error
+
+
+def _publish(partial: str, path: Path) -> None:
+    """Give the file its name; unlike a plain rename, without replacing what appeared meanwhile."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        os.replace(partial, path)
 
 
 def _reason(error: Exception) -> str:

@@ -6,7 +6,6 @@ SliceLocation is left alone: in the AAPM-Mayo challenge it has the opposite sign
 """
 
 import dataclasses
-import itertools
 import math
 import os
 from collections import defaultdict
@@ -20,7 +19,7 @@ from cpca_jax.data import dicom, folders, listing
 from cpca_jax.data.dicom import Slice
 from cpca_jax.data.header import STRICT, Allowances, Header
 from cpca_jax.data.header_pool import read_headers
-from cpca_jax.errors import DicomError, NotCTError
+from cpca_jax.errors import DicomError, LocalizerError, NotCTError
 from cpca_jax.types import VolumeHU
 
 # Passes items through and shows progress: (items, description, how many).
@@ -29,6 +28,10 @@ Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 # Positions that differ by less are the same place: files round positions to 1e-3 mm or
 # better, and no scanner reconstructs slices less than 0.1 mm apart.
 SAME_PLACE_MM = 0.01
+# By how much files round what all slices of a series share.
+_SAME_THICKNESS_MM = 0.01
+_SAME_SPACING_MM = 1e-4
+_SAME_COSINE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,30 +132,32 @@ def find_series(root: Path, *, track: Track = _no_track, allowances: Allowances 
     headers: list[Header] = []
     refused: list[str] = []
     other: list[str] = []
+    localizers = 0
     reading = read_headers(paths, root=root, allowances=allowances)
     for one in track(reading, "reading headers", len(paths)):
         if isinstance(one, Header):
             headers.append(one)
+        elif isinstance(one, LocalizerError):
+            localizers += 1
         elif isinstance(one, NotCTError):
             other.append(str(one))
         elif one is not None:
             refused.append(str(one))
-    foreign = len(paths) - len(headers) - len(refused) - len(other)
-    slices = [header for header in headers if not header.localizer]
-    series, refused_series = group(slices)
+    foreign = len(paths) - len(headers) - len(refused) - len(other) - localizers
+    series, refused_series = group(headers)
     if not series:
         reasons = (refused + refused_series + other)[:1]
         reason = f"; first refused: {reasons[0]}" if reasons else ""
         raise DicomError(
             f"{root.name}: no usable CT series among {len(paths)} files "
-            f"({foreign} not DICOM, {len(headers) - len(slices)} localizers, "
+            f"({foreign} not DICOM, {localizers} localizers, "
             f"{len(refused) + len(other)} refused, {listed.projections} projections), "
             f"must hold at least one{reason}"
         )
     return Found(
         series,
         tuple(refused + refused_series),
-        localizers=len(headers) - len(slices),
+        localizers=localizers,
         foreign=foreign,
         projections=listed.projections,
         other=tuple(other),
@@ -170,14 +175,15 @@ def group(headers: Sequence[Header]) -> tuple[tuple[Series, ...], list[str]]:
     """
     groups: dict[tuple[Any, ...], list[Header]] = defaultdict(list)
     for header in headers:
-        groups[_series_of(header)].append(header)
+        groups[_made_alike(header)].append(header)
     usable: list[Series] = []
     refused: list[str] = []
-    for key in sorted(groups):
+    for alike in (part for key in sorted(groups) for part in _alike(groups[key])):
         try:
-            usable.append(_series(groups[key]))
+            usable.append(_series(alike))
         except DicomError as error:
             refused.append(str(error))
+    usable.sort(key=_listed)
     return tuple(usable), refused
 
 
@@ -216,40 +222,29 @@ def read_again(header: Header) -> Slice:
     return image
 
 
-def neighbour_runs(
-    positions_mm: Sequence[float], *, tolerance: float = 0.01, longest_mm: float = math.inf
-) -> list[tuple[int, int]]:
-    """Stretches of evenly spaced slices.
-
-    The regular step is the smallest one: a gap is a missing slice, not a thicker one.
-
-    Args:
-        positions_mm: places of the slices, ascending.
-        tolerance: by which share of the regular step a step may differ from it.
-        longest_mm: slices further apart than this are never neighbours.
-
-    Returns:
-        (start, stop) of each stretch, in order; together they hold every slice once. A slice
-        without a neighbour is a stretch of its own.
-    """
-    steps = np.diff(np.asarray(positions_mm, float))
-    if not steps.size:
-        return [(0, len(positions_mm))] if positions_mm else []
-    regular = steps.min()
-    apart = (np.abs(steps - regular) > tolerance * regular) | (steps > longest_mm)
-    breaks = np.flatnonzero(apart) + 1
-    edges = [0, *(int(place) for place in breaks), len(positions_mm)]
-    return list(itertools.pairwise(edges))
+def _listed(one: Series) -> tuple[Any, ...]:
+    """Where a series stands in a list: by patient, kernel, thickness and folder."""
+    first = one.first
+    return (first.patient_key, first.kernel, first.thickness_mm, str(first.path.parent))
 
 
-def _series_of(header: Header) -> tuple[Any, ...]:
-    """What two slices of one series have in common, in the order to list series."""
-    # Rounded to the digits that a file may be expected to repeat from slice to slice.
-    spacing = tuple(round(spacing, 5) for spacing in header.spacing_mm)
-    orientation = tuple(round(cosine, 4) + 0.0 for cosine in header.orientation)
-    made = (header.patient_key, header.kernel, round(header.thickness_mm, 3))
+def _made_alike(header: Header) -> tuple[Any, ...]:
+    """What two slices of one series have in common to the letter."""
     place = (str(header.path.parent), header.series_key)
-    return (*made, *place, header.shape, spacing, orientation)
+    return (header.patient_key, header.kernel, *place, header.shape)
+
+
+def _alike(headers: Sequence[Header]) -> list[list[Header]]:
+    """Apart what differs in thickness, pixel spacing or orientation by more than rounding."""
+    rows = np.array([(h.thickness_mm, *h.spacing_mm, *h.orientation) for h in headers])
+    slack = np.array([_SAME_THICKNESS_MM, *([_SAME_SPACING_MM] * 2), *([_SAME_COSINE] * 6)])
+    groups: list[list[Header]] = []
+    left = np.arange(len(headers))
+    while left.size:
+        same = (np.abs(rows[left] - rows[left[0]]) <= slack).all(axis=1)
+        groups.append([headers[number] for number in left[same]])
+        left = left[~same]
+    return sorted(groups, key=lambda group: group[0].thickness_mm)
 
 
 def _series(headers: Sequence[Header]) -> Series:

@@ -1,17 +1,21 @@
 """Whether a series may be denoised, and what its user should know."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from cpca_jax.data import dicom
 from cpca_jax.data.dicom import Slice
-from cpca_jax.data.series import Found, Series, neighbour_runs
+from cpca_jax.data.neighbours import neighbour_runs
+from cpca_jax.data.series import Found, Series
 from cpca_jax.errors import DicomError
 
 # Neighbouring slices of a series lie as far apart as this share of the step allows.
 _EVEN = 0.01
 _TILTED_DEGREES = 0.1
+# Neighbours lie above each other to half a pixel, and not much further apart than they are thick.
+_STRAIGHT = 0.5
+_FAR = 1.5
 # No tissue and no metal in the usual or the extended scale has other values.
 _PLAUSIBLE_HU = (-1200, 20000)
 _LISTED = 5
@@ -46,8 +50,38 @@ def check(one: Series, slices: int, *, repair_uids: bool) -> list[str]:
             the network takes neighbours.
     """
     _require_uids(one, repair_uids)
-    warnings = [_uneven(one, slices), _tilted(one), _short(one, slices), *_files(one)]
+    _require_straight(one, slices)
+    warnings = [_uneven(one, slices), _apart(one, slices), _tilted(one), _short(one, slices)]
+    warnings += _files(one)
     return [warning for warning in warnings if warning]
+
+
+def require_whole(one: Series, others: Iterable[Series]) -> None:
+    """Refuse a series of which another folder holds slices that this one lacks.
+
+    Args:
+        one: the series.
+        others: all series that were found. Copies, at the same places, do no harm.
+
+    Raises:
+        DicomError: slices of one SeriesInstanceUID interleave or abut in two folders.
+    """
+    first, places = one.first, set(np.round(one.positions_mm, 2))
+    reach = 1.5 * max(one.steps_mm, default=first.thickness_mm)
+    low, high = min(places) - reach, max(places) + reach
+    for other in others:
+        near = [place for place in np.round(other.positions_mm, 2) if low <= place <= high]
+        same = (first.series_key, first.patient_key, first.kernel, first.shape) == (
+            other.first.series_key,
+            other.first.patient_key,
+            other.first.kernel,
+            other.first.shape,
+        )
+        if other is not one and first.series_key and same and near and not places & set(near):
+            raise DicomError(
+                f"{one.label}: {len(one.headers)} slices here and {len(other.headers)} in another "
+                "folder are of one series, must lie in one folder"
+            )
 
 
 def implausible_pixels(image: Slice) -> int:
@@ -91,6 +125,29 @@ def _uneven(one: Series, slices: int) -> str:
     return f"steps between slices are {steps} ({where}); each slice is denoised by itself"
 
 
+def _require_straight(one: Series, slices: int) -> None:
+    """Refuse neighbours that do not lie above each other."""
+    if slices == 1 or len(one.headers) < 3:
+        return
+    origins = np.array([header.origin_mm for header in one.headers])
+    share = np.subtract(one.positions_mm, one.positions_mm[0])[:, None]
+    share = share / (one.positions_mm[-1] - one.positions_mm[0])
+    aside = np.linalg.norm(origins - (origins[0] + share * (origins[-1] - origins[0])), axis=1)
+    worst = int(np.argmax(aside))
+    if aside[worst] > _STRAIGHT * min(one.first.spacing_mm):
+        raise DicomError(
+            f"{one.label}: {one.headers[worst].path.name} lies {aside[worst]:.1f} mm beside the "
+            f"line of the others, must lie on it for a network that takes {slices} neighbours"
+        )
+
+
+def _apart(one: Series, slices: int) -> str:
+    thickness, steps = one.first.thickness_mm, one.steps_mm
+    if slices == 1 or not steps or not thickness or min(steps) <= _FAR * thickness:
+        return ""
+    return f"slices of {thickness:g} mm lie {min(steps):g} mm apart; are every second ones missing?"
+
+
 def _tilted(one: Series) -> str:
     if one.tilt_degrees < _TILTED_DEGREES:
         return ""
@@ -109,9 +166,11 @@ def _files(one: Series) -> list[str]:
     programs = sum(dicom.has_executable_preamble(header.path) for header in one.headers)
     lossy = sum(header.lossy for header in one.headers)
     assumed = one.first.allowances
+    ambiguous = sum(header.ambiguous_padding for header in one.headers)
     counts = {
         f"{programs} files begin like a program; what is written begins with zeros": programs,
         f"{lossy} slices were once compressed with loss; the flag is kept": lossy,
+        "PixelPaddingValue stands for HU that tissue has; it is not believed": ambiguous,
         f"{one.duplicates} identical copies of slices left out": one.duplicates,
         "values are taken for HU as asked": assumed.assume_hu,
         "places may come from InstanceNumber as asked": assumed.order_by_instance,

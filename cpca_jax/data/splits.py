@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cpca_jax.data import pairs
 from cpca_jax.data.published import SPLITS_BY_NAME
+from cpca_jax.data.series import Series
 from cpca_jax.errors import ConfigError
 
 
@@ -76,6 +77,33 @@ class SplitChoice:
             lists = {"test": self.test, "validation": self.validation}
             return pairs.split_patients(patients, **lists, seed=self.seed)
         return {patient: split for patient in sorted(set(patients)) if (split := table(patient))}
+
+
+def require_studies_whole(series: Iterable[Series], splits: Mapping[str, str]) -> None:
+    """Refuse splits that part one study.
+
+    Where PatientID says nothing, folders stand for patients, and two folders may hold scans of the
+    same one.
+
+    Args:
+        series: all series that the splits are of.
+        splits: split of each patient; those in none do not matter.
+
+    Raises:
+        ConfigError: two patients share a StudyInstanceUID and are in different splits.
+    """
+    seen: dict[str, str] = {}
+    for one in series:
+        patient, study = one.first.patient_key, one.first.study_key
+        if not study or patient not in splits:
+            continue
+        other = seen.setdefault(study, patient)
+        if splits[other] != splits[patient]:
+            raise ConfigError(
+                f"{other} and {patient} share a StudyInstanceUID and are in splits "
+                f"{splits[other]} and {splits[patient]}: if they are one patient, put them in one "
+                "split with --split_file; if not, their files were made anonymous wrongly"
+            )
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -17,8 +17,8 @@ from jaxtyping import Int
 
 from cpca_jax.data import manifest
 from cpca_jax.data.manifest import ArrayFile, SeriesInfo
+from cpca_jax.data.neighbours import neighbour_runs
 from cpca_jax.data.pairs import SPLITS
-from cpca_jax.data.series import neighbour_runs
 from cpca_jax.data.store_writer import StoreWriter, file_digest
 from cpca_jax.errors import ConfigError, StoreError
 from cpca_jax.types import VolumeHU

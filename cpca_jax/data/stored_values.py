@@ -30,6 +30,6 @@ def denoised_values(
     change = (denoised_hu.astype(np.float64) - source.hu) / source.slope
     values = source.stored + np.rint(change)
     low, high = stored_range(source.bits, source.signed)
-    outside = ((values < low) | (values > high)) & ~source.padding
-    values = np.where(source.padding, source.stored, np.clip(values, low, high))
+    outside = ((values < low) | (values > high)) & ~source.outside
+    values = np.where(source.outside, source.stored, np.clip(values, low, high))
     return values.astype(np.int32), int(np.count_nonzero(outside))

@@ -202,6 +202,7 @@ def test_nothing_is_overwritten_and_nothing_is_left(tmp_path, monkeypatch):
     def full_disk(*args):
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(nifti.os, "link", full_disk)
     monkeypatch.setattr(nifti.os, "replace", full_disk)
     with pytest.raises(VolumeError, match=r"b.nii: cannot be written: No space left on device"):
         nifti.write_nifti(tmp_path / "b.nii", volume, like=source)
@@ -215,7 +216,10 @@ def test_extensions_are_left_out(tmp_path):
         tmp_path / "a.nii",
         body(),
         affine(LPS),
-        edit=lambda header: header.extensions.append(secret),
+        edit=lambda header: (
+            header.extensions.append(secret),
+            header.__setitem__("descrip", b"Secret description"),
+        ),
     )
     nifti.write_nifti(tmp_path / "b.nii", nifti.read_nifti(source).volume_hu, like=source)
     assert b"Secret" in source.read_bytes()

@@ -7,7 +7,7 @@ import fake_dicom
 import numpy as np
 import pytest
 
-from cpca_jax.data import series
+from cpca_jax.data import neighbours, series
 from cpca_jax.errors import DicomError
 
 VOLUME = fake_dicom.body(5, noise_hu=20.0, size=16)
@@ -134,11 +134,11 @@ def test_file_that_changes_while_being_read(tmp_path):
     ],
 )
 def test_neighbour_runs(positions, runs):
-    assert series.neighbour_runs(positions) == runs
+    assert neighbours.neighbour_runs(positions) == runs
 
 
 def test_slices_far_apart_are_no_neighbours():
-    assert series.neighbour_runs([0.0, 10.0, 20.0], longest_mm=6.0) == [(0, 1), (1, 2), (2, 3)]
+    assert neighbours.neighbour_runs([0.0, 10.0, 20.0], longest_mm=6.0) == [(0, 1), (1, 2), (2, 3)]
 
 
 @pytest.mark.real_data
