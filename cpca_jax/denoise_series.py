@@ -101,6 +101,8 @@ class SeriesPass:
         noise = "no soft tissue"
         if effect.noise_before_hu is not None:
             noise = f"noise {effect.noise_before_hu:.1f} -> {effect.noise_after_hu:.1f} HU"
+        if "soft tissue" in effect.drift_hu:
+            noise += f", soft tissue {effect.drift_hu['soft tissue']:+.1f} HU"
         count = len(self._one.headers)
         clipped = f", {self.clipped} pixels clipped to the stored range" if self.clipped else ""
         odd = f", {self.implausible} pixels of implausible HU" if self.implausible else ""

@@ -1,5 +1,7 @@
 """One battery for every denoiser and every critic: what all of them must be able to do."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,16 +36,33 @@ DEEP = [(name, slices) for name, slices in FORMS if slices > 1]
 
 
 def network(name, slices, key, **fields):
-    module = build_generator(name, slices=slices, **{**NARROW[name], **fields})
-    params = jax.jit(module.init)(key, jnp.zeros((1, slices, 24, 24, 1)))["params"]
-    return module, params
+    """A narrow network and its weights; the same call gives the same objects."""
+    return _network(name, slices, _number(key), tuple(sorted(fields.items())))
 
 
 def critic(name, key, **fields):
-    module = build_critic(name, **{**NARROW_CRITICS[name], **fields})
+    """A narrow critic, its weights and the shape of an example."""
+    return _critic(name, _number(key), tuple(sorted(fields.items())))
+
+
+def _number(key):
+    return tuple(np.asarray(jax.random.key_data(key)).tolist())
+
+
+# Compiling what draws the weights takes longer than most of what is tested with them.
+@functools.cache
+def _network(name, slices, number, fields):
+    module = build_generator(name, slices=slices, **NARROW[name] | dict(fields))
+    key = jax.random.wrap_key_data(jnp.asarray(number, jnp.uint32))
+    return module, jax.jit(module.init)(key, jnp.zeros((1, slices, 24, 24, 1)))["params"]
+
+
+@functools.cache
+def _critic(name, number, fields):
+    module = build_critic(name, **NARROW_CRITICS[name] | dict(fields))
     shape = (16, 16, 1) if module.slices == 1 else (module.slices, 16, 16, 1)
-    params = jax.jit(module.init)(key, jnp.zeros((1, *shape)))["params"]
-    return module, params, shape
+    key = jax.random.wrap_key_data(jnp.asarray(number, jnp.uint32))
+    return module, jax.jit(module.init)(key, jnp.zeros((1, *shape)))["params"], shape
 
 
 def leaves_finite(tree):
@@ -171,12 +190,11 @@ def test_seeds_can_be_mapped_over(name, key):
         answer = module.apply({"params": params}, x)
         return jnp.sum(answer**2), answer
 
-    def train(key):
-        return jax.grad(loss, has_aux=True)(module.init(key, x)["params"])
-
-    keys = jax.random.split(key, 2)
-    many, answers = jax.jit(jax.vmap(train))(keys)
-    one, answer = jax.jit(train)(keys[1])
+    train = jax.grad(loss, has_aux=True)
+    seeds = [network(name, 1, one)[1] for one in (key, jax.random.fold_in(key, 1))]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *seeds)
+    many, answers = jax.jit(jax.vmap(train))(stacked)
+    one, answer = jax.jit(train)(seeds[1])
     np.testing.assert_allclose(answers[1], answer, atol=1e-5)
     assert np.abs(answers[0] - answers[1]).max() > 1e-4
     for a, b in zip(jax.tree.leaves(many), jax.tree.leaves(one), strict=True):
