@@ -137,6 +137,15 @@ def test_scores_by_hand() -> None:
     assert d_prime(np.ones(3), np.zeros(3)) == math.inf
 
 
+def test_the_template_by_hand() -> None:
+    # Variances 2 and 8 with the lesion, 4 and 0 without: 3 and 4 on average, no covariance.
+    present = np.array([[1.0, 2], [-1, 2], [1, -2], [-1, -2]]) * math.sqrt(1.5) + [6, 8]
+    absent = np.array([[1.0, 0], [-1, 0], [1, 0], [-1, 0]]) * math.sqrt(3)
+    np.testing.assert_allclose(np.var(present, axis=0, ddof=1), [2, 8])
+    np.testing.assert_allclose(np.var(absent, axis=0, ddof=1), [4, 0])
+    np.testing.assert_allclose(template(present, absent), [6 / 3, 8 / 4])
+
+
 def test_readers_of_two_methods_share_their_halves() -> None:
     present, absent = white(1, 200) + channel_signal(15.0), white(2, 200)
     sharp, doubled = (observe(k * present, k * absent, LG) for k in (1.0, 2.0))

@@ -59,6 +59,16 @@ def test_a_patient_brings_all_of_its_slices() -> None:
     assert (interval.low, interval.mean, interval.high) == (0.0, 0.9, 1.0)
 
 
+def test_slices_count_alike_in_the_mean_of_a_sample() -> None:
+    # Twenty patients of nine slices of 0, twenty of one slice of 1: 20 of 200 slices are 1.
+    values = np.array(([0.0] * 9 + [1.0]) * 20)
+    owners = [f"{kind}{k}" for k in range(20) for kind in ["a"] * 9 + ["b"]]
+    interval = mean_interval(values, owners, seed=1)
+    assert interval.patients == 40
+    assert interval.mean == pytest.approx(0.1)
+    assert interval.low < 0.1 < interval.high < 0.2
+
+
 def test_one_patient_is_resampled_in_blocks_and_this_is_said() -> None:
     # A slow drift: single slices would give an interval that is far too narrow.
     values = np.sin(np.arange(100) / 100 * 2 * np.pi)

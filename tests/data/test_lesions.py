@@ -80,6 +80,16 @@ def test_the_edge_is_blurred_like_a_phantom() -> None:
     assert 0.9 < width < 1.8
 
 
+def overlapping(places: list[Place], *, edge: int, slices_apart: int) -> int:
+    """Pairs of ROIs that overlap, or do so as seen along z with too few slices between them."""
+    return sum(
+        max(abs(one.y - other.y), abs(one.x - other.x)) < edge
+        and abs(one.z - other.z) <= slices_apart
+        for number, one in enumerate(places)
+        for other in places[:number]
+    )
+
+
 def test_places_are_flat_soft_tissue_and_apart() -> None:
     volume = tissue()
     places = choose_places(
@@ -91,35 +101,32 @@ def test_places_are_flat_soft_tissue_and_apart() -> None:
     for roi in extract_rois(volume, every, 11):
         assert roi.std() < 60
         assert 0 <= roi.mean() <= 150
-    for number, one in enumerate(every):
-        for other in every[:number]:
-            overlap = max(abs(one.y - other.y), abs(one.x - other.x)) < 11
-            assert not (overlap and abs(one.z - other.z) <= 1)
+    assert not overlapping(every, edge=11, slices_apart=1)
 
 
-@pytest.mark.parametrize(
-    ("limits", "box"),
-    [
-        (Limits(gradient_hu_per_mm=1e9), (slice(40, 56), slice(60, 70))),
-        (Limits(sd_hu=1e9), (slice(14, 34), slice(62, 82))),
-    ],
-)
-def test_bone_and_ramps_are_no_flat_tissue(limits: Limits, box: tuple[slice, slice]) -> None:
-    # Each limit alone keeps out what it is for: the bone's spread, the ramp's gradient.
-    volume = tissue()
-    places = choose_places(
-        volume, spacing_mm=SPACING_MM, roi_pixels=11, count=500, seed=1, limits=limits
-    )
-    for place in [*places.present, *places.absent]:
-        assert not (box[0].start <= place.y < box[0].stop and box[1].start <= place.x < box[1].stop)
-    assert len(places.present) > 20
+def test_each_limit_keeps_out_what_it_is_for() -> None:
+    def chosen(limits: Limits) -> list[Place]:
+        places = choose_places(
+            tissue(), spacing_mm=SPACING_MM, roi_pixels=11, count=500, seed=1, limits=limits
+        )
+        return [*places.present, *places.absent]
+
+    # The bone's rim has a mean of soft tissue.
+    even = chosen(Limits(gradient_hu_per_mm=1e9))
+    assert extract_rois(tissue(), even, 11).std(axis=(1, 2)).max() <= 60
+    # The ramp rises by 10 HU per mm, with a standard deviation of 30 HU.
+    for place in chosen(Limits(sd_hu=1e9)):
+        assert not (14 <= place.y < 34 and 62 <= place.x < 82)
 
 
 def test_tissue_of_other_hu_is_left_alone() -> None:
     fat, soft, contrast = (np.full((2, 60, 60), hu, np.float32) for hu in (-100, 75, 200))
     wide = np.concatenate([fat, soft, contrast])
     places = choose_places(wide, spacing_mm=SPACING_MM, roi_pixels=11, count=40, seed=1)
-    assert {place.z for place in [*places.present, *places.absent]} == {2, 3}
+    every = [*places.present, *places.absent]
+    assert {place.z for place in every} == {2, 3}
+    # Whole ROIs, though all of the slice is tissue.
+    assert all(5 <= middle < 55 for place in every for middle in (place.y, place.x))
 
 
 def test_the_seed_decides_the_places() -> None:
@@ -216,11 +223,15 @@ def test_the_seed_decides_the_scans(background: Background) -> None:
 
 def test_phantoms_of_a_study_are_different_people() -> None:
     task = LesionTask(4.0, -60.0)
-    one, two = phantom_scans([task], phantoms=2, slices=2, size=128, rois=6, seed=3, scanner=SMALL)
+    one, two = phantom_scans([task], phantoms=2, slices=2, size=128, rois=60, seed=3, scanner=SMALL)
     assert one.spacing_mm == two.spacing_mm == 3.0
     assert one.places.roi_pixels == 9
     assert np.corrcoef(one.absent.full.ravel(), two.absent.full.ravel())[0, 1] < 0.95
     assert list(one.present) == [task]
+    # A lesion reaches one slice up and down: no other ROI may lie there.
+    every = [*one.places.present, *one.places.absent]
+    assert len(every) > 10
+    assert not overlapping(every, edge=9, slices_apart=1)
 
 
 @pytest.mark.slow
