@@ -157,7 +157,6 @@ def test_readers_of_two_methods_share_their_halves() -> None:
     assert observe(present, absent, LG).d_primes == sharp.d_primes
 
 
-@pytest.mark.slow
 def test_the_spread_over_readers_is_the_error_of_the_study() -> None:
     signal = channel_signal(12.0)
     studies = [

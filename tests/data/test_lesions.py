@@ -234,7 +234,6 @@ def test_phantoms_of_a_study_are_different_people() -> None:
     assert not overlapping(every, edge=9, slices_apart=1)
 
 
-@pytest.mark.slow
 @pytest.mark.real_data
 def test_real_slices_have_flat_tissue_for_lesions(real_data: Path) -> None:
 
