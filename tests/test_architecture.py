@@ -23,6 +23,8 @@ RINGS = [
         "protocols",
         "perceptual",
         "models",
+        "statistics",
+        "observers",
     },
     {"state", "optim", "steps", "transfer"},
     {
@@ -51,6 +53,7 @@ RINGS = [
         "before_after",
         "html_page",
         "evaluation",
+        "detectability",
         "report",
         "loop",
         "comparison",
