@@ -203,7 +203,6 @@ def _denoise_one(
         digest=digest,
         created=choices.created or datetime.datetime.now(),
         keep_private=choices.keep_private,
-        repair_uids=choices.repair_uids,
     )
     work = SeriesPass(model, one, shared)
     try:

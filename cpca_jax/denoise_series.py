@@ -132,7 +132,6 @@ def derived_series(
     digest: str,
     created: datetime.datetime,
     keep_private: bool,
-    repair_uids: bool,
 ) -> DerivedSeries:
     """What all slices of the denoised series will say of how they were made.
 
@@ -142,7 +141,6 @@ def derived_series(
         digest: of all files of the source; stands for its UIDs where they are missing.
         created: date and time to write.
         keep_private: whether private elements are kept.
-        repair_uids: whether missing UIDs are made up.
     """
     first = one.first
     # Into attributes of plain text, in whatever character set the source declares.
@@ -159,7 +157,6 @@ def derived_series(
         text=text,
         created=created,
         keep_private=keep_private,
-        repair_uids=repair_uids,
     )
     alike = (first.kernel, first.thickness_mm, first.shape, first.spacing_mm, first.orientation)
     return DerivedSeries(derivation, repr(alike), digest)

@@ -25,6 +25,7 @@ from cpca_jax import denoise_series, denoiser, streaming
 from cpca_jax.before_after import EffectMeter
 from cpca_jax.data import dicom
 from cpca_jax.data.series import find_series
+from cpca_jax.data.stored_values import denoised_values
 from cpca_jax.denoise_folder import Choices, denoise_folder, parse_shard
 from cpca_jax.denoiser import TrainedModel, denoise_volume, load_run
 from cpca_jax.errors import ConfigError, InputError, OutputError
@@ -123,6 +124,18 @@ def test_identity_from_every_transfer_syntax(tmp_path, syntax):
         assert (one.Rows, one.BitsStored, one.PixelSpacing) == (32, 12, [0.75, 0.75])
         assert one.SourceImageSequence[0].ReferencedSOPClassUID == one.SOPClassUID
     assert {one.file_meta.TransferSyntaxUID for one in written} == {"1.2.840.10008.1.2.1"}
+
+
+@pytest.mark.parametrize("slope", [1.0, 0.5, 2.5])
+def test_changes_are_written_in_the_files_own_scale(tmp_path, slope):
+    (path,) = write(tmp_path, random_stored(1000, 1100)[:1], RescaleSlope=slope).iterdir()
+    source = dicom.read_slice(path)
+    stored, clipped = denoised_values(source, source.hu + np.float32(10.0))
+    np.testing.assert_array_equal(stored - source.stored, 10 / slope)
+    assert clipped == 0
+    stored, clipped = denoised_values(source, source.hu + np.float32(1e5))
+    assert (stored == 4095).all()
+    assert clipped == stored.size
 
 
 @pytest.mark.parametrize("slices", [1, 3])

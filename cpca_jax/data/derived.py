@@ -24,7 +24,6 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from cpca_jax.data.attributes import Attributes, Reported
 from cpca_jax.data.header import Header
-from cpca_jax.errors import DicomError
 
 # Values of the pixels that were, and signatures over them.
 _STALE = (
@@ -63,7 +62,6 @@ class Derivation:
         text: one sentence for DerivationDescription.
         created: written as the date and time of creation.
         keep_private: whether private elements are kept.
-        repair_uids: whether missing UIDs are made up instead of refused.
     """
 
     software: str
@@ -72,7 +70,6 @@ class Derivation:
     text: str
     created: datetime.datetime
     keep_private: bool = False
-    repair_uids: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +79,8 @@ class DerivedSeries:
     Attributes:
         derivation: how they are made.
         group: what tells this series from others under the same SeriesInstanceUID.
-        fallback: stands for the series where its UIDs are missing.
+        fallback: stands for the series where its UIDs are missing and are made up
+            (`series_checks.check` refuses them unless the user asks for it).
     """
 
     derivation: Derivation
@@ -179,8 +177,6 @@ def _identify(
 
     def known(attribute: str, otherwise: str) -> str:
         uid = str(dataset.get(attribute) or "").strip()
-        if not uid and not derivation.repair_uids:
-            raise DicomError(f"{name}: {attribute} is missing; --repair_uids makes one")
         return uid or derived_uid(attribute, otherwise)
 
     visit = ("PatientID", "StudyDate", "StudyTime", "AccessionNumber", "FrameOfReferenceUID")
