@@ -13,7 +13,15 @@ from conftest import CHECKOUT
 from cpca_jax import launch
 from cpca_jax.errors import InputError
 
-SCRIPTS = ["train.py", "evaluate.py", "prepare.py", "denoise.py", "convert.py", "demo.py"]
+SCRIPTS = [
+    "train.py",
+    "evaluate.py",
+    "prepare.py",
+    "denoise.py",
+    "reproduce.py",
+    "convert.py",
+    "demo.py",
+]
 
 
 def call(*arguments, cwd=CHECKOUT, **environment):
