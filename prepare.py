@@ -18,6 +18,7 @@ _REPORT = flags.DEFINE_string("report", None, "Write the page here too (.html)."
 _PHANTOM = flags.DEFINE_integer("phantom", None, "Make this many phantoms instead of reading.")
 _DOSE = flags.DEFINE_float("simulate_dose", None, "Simulate this share of the full dose.")
 _SLICES = flags.DEFINE_integer("slices", 32, "Slices of a phantom.")
+_INTERVAL = flags.DEFINE_float("interval_mm", 3.0, "Distance and thickness of those slices.")
 _SIZE = flags.DEFINE_integer("size", 512, "Rows and columns of a phantom.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of split, phantoms and simulated noise.")
 _TEST = flags.DEFINE_list("test", [], "Patients to test on, comma-separated.")
@@ -38,9 +39,9 @@ def main() -> None:
     output = Path(_OUTPUT.value) if _OUTPUT.value else None
     shown = {"say": logs.say, "track": logs.track}
     if _PHANTOM.value is not None:
-        shape = {"slices": _SLICES.value, "size": _SIZE.value, "seed": _SEED.value}
-        dose = 0.25 if _DOSE.value is None else _DOSE.value
-        made = preparation.prepare_phantoms(_PHANTOM.value, output, dose=dose, **shape, **shown)
+        shape = {"slices": _SLICES.value, "size": _SIZE.value, "interval_mm": _INTERVAL.value}
+        drawn = {"dose": 0.25 if _DOSE.value is None else _DOSE.value, "seed": _SEED.value}
+        made = preparation.prepare_phantoms(_PHANTOM.value, output, **drawn, **shape, **shown)
     else:
         file = Path(_SPLIT_FILE.value) if _SPLIT_FILE.value else None
         choice = SplitChoice(_TEST.value, _VALIDATION.value, _SPLIT_BY.value, file, _SEED.value)

@@ -23,13 +23,15 @@ __all__ = [
     "denoise_volume",
     "evaluate_series",
     "load_run",
+    "make_target",
     "mean_scores",
     "middle",
     "score_slices",
+    "slice_parts",
 ]
 
 QUARTER_DOSE = "quarter dose"
-METRICS = ("psnr", "ssim", "rmse_hu", "perceptual")
+METRICS = ("psnr", "ssim", "rmse_hu", "bias_hu", "perceptual")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,7 @@ class SliceScore:
     psnr: float
     ssim: float
     rmse_hu: float
+    bias_hu: float
     perceptual: float
 
 
@@ -75,7 +78,7 @@ def evaluate_series(
     deepest = max((model.slices for model in models), default=1)
     stretches = series.runs if deepest > 1 else ((0, len(series.full)),)
     outside = {m.name: "clip" if m.window.contains(protocol.window) else "restore" for m in models}
-    for start, stop, (first, last) in _parts(stretches, chosen, batch):
+    for start, stop, (first, last) in slice_parts(stretches, chosen, batch):
         images = {QUARTER_DOSE: series.quarter[start:stop].astype(np.float32)}
         neighbours = series.quarter[first:last]
         for model in models:
@@ -84,7 +87,8 @@ def evaluate_series(
             )
             images[model.name] = part[: stop - start]
         full = series.full[start:stop].astype(np.float32)
-        scores = score_slices(images, full, protocol, features, batch=batch)
+        target = make_target(full, protocol, features, batch=batch)
+        scores = {m: score_slices(i, target, protocol, features) for m, i in images.items()}
         rows = [
             SliceScore(
                 method, series.name, series.patient, start + k, *(float(s[m][k]) for m in METRICS)
@@ -95,7 +99,7 @@ def evaluate_series(
         yield rows, images | {"full dose": full}
 
 
-def _parts(
+def slice_parts(
     stretches: Sequence[tuple[int, int]], chosen: range, batch: int
 ) -> Iterator[tuple[int, int, tuple[int, int]]]:
     """(start, stop) of at most `batch` chosen slices, and the stretch of neighbours they lie in."""
@@ -104,38 +108,53 @@ def _parts(
             yield start, min(start + batch, last, chosen.stop), (first, last)
 
 
-def score_slices(
-    images: Mapping[str, Float[np.ndarray, "n y x"]],
-    full: Float[np.ndarray, "n y x"],
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Full-dose slices that others are scored against, with what need not be computed twice.
+
+    Attributes:
+        full_hu: (batch, y, x) in HU; a short batch is filled by repeating its last slice, so that
+            each shape compiles once.
+        features: of these slices, as the feature network gives them.
+    """
+
+    full_hu: Array
+    features: Array
+
+
+def make_target(
+    full_hu: Float[np.ndarray, "n y x"],
     protocol: Protocol,
     features: FeatureNetwork,
     *,
     batch: int,
-) -> dict[str, dict[str, np.ndarray]]:
-    """All metrics of each method's slices (n <= batch) against full dose; HU in.
+) -> Target:
+    """What up to `batch` slices are scored against."""
+    full = _filled(full_hu, batch)
+    of_full = _features(features.params, full, protocol=protocol, spec=features.spec)
+    return Target(full, of_full)
 
-    The last batch is padded by repeating its last slice, so that each shape compiles once.
-    """
 
-    def padded(slices: np.ndarray) -> Array:
-        return jnp.asarray(slices[np.minimum(np.arange(batch), len(slices) - 1)])
+def score_slices(
+    images_hu: Float[np.ndarray, "n y x"],
+    target: Target,
+    protocol: Protocol,
+    features: FeatureNetwork,
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Every metric of one method's slices by its name."""
+    scores = _score(
+        features.params,
+        _filled(images_hu, len(target.full_hu)),
+        target.full_hu,
+        target.features,
+        protocol=protocol,
+        spec=features.spec,
+    )
+    return {metric: np.asarray(scores[metric])[: len(images_hu)] for metric in METRICS}
 
-    target = padded(full)
-    reference = _reference(features.params, target, protocol=protocol, spec=features.spec)
-    return {
-        method: jax.tree.map(
-            np.asarray,
-            _score(
-                features.params,
-                padded(slices),
-                target,
-                reference,
-                protocol=protocol,
-                spec=features.spec,
-            ),
-        )
-        for method, slices in images.items()
-    }
+
+def _filled(slices: Float[np.ndarray, "n y x"], batch: int) -> Array:
+    return jnp.asarray(slices[np.minimum(np.arange(batch), len(slices) - 1)])
 
 
 def middle(series: PairedSeries, count: int) -> range:
@@ -159,24 +178,22 @@ def mean_scores(rows: Sequence[SliceScore]) -> dict[str, dict[str, float]]:
 
 
 @partial(jax.jit, static_argnames=("protocol", "spec"))
-def _reference(
-    params: Params, target_hu: Array, *, protocol: Protocol, spec: perceptual.FeatureSpec
+def _features(
+    params: Params, images_hu: Array, *, protocol: Protocol, spec: perceptual.FeatureSpec
 ) -> Array:
-    """Features of full dose, the same for every method."""
-    return perceptual.features(params, protocol.window.normalise(target_hu)[..., None], spec=spec)
+    return perceptual.features(params, protocol.window.normalise(images_hu)[..., None], spec=spec)
 
 
 @partial(jax.jit, static_argnames=("protocol", "spec"))
 def _score(
     params: Params,
     images_hu: Array,
-    target_hu: Array,
-    reference: Array,
+    full_hu: Array,
+    of_full: Array,
     *,
     protocol: Protocol,
     spec: perceptual.FeatureSpec,
 ) -> dict[str, Array]:
-    images = protocol.window.normalise(images_hu)[..., None]
-    features = perceptual.features(params, images, spec=spec)
-    distance = perceptual.feature_distance(features, reference)
-    return protocol.score(images_hu, target_hu) | {"perceptual": distance}
+    own = _features(params, images_hu, protocol=protocol, spec=spec)
+    distance = perceptual.feature_distance(own, of_full)
+    return protocol.score(images_hu, full_hu) | {"perceptual": distance}

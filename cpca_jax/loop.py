@@ -16,7 +16,6 @@ from cpca_jax import checkpoints, config, logs
 from cpca_jax.config import Experiment
 from cpca_jax.data.patches import prefetch, stack_draws
 from cpca_jax.errors import CheckpointError, ConfigError, InputError
-from cpca_jax.evaluation import QUARTER_DOSE, TrainedModel, evaluate_series, mean_scores, middle
 from cpca_jax.experiment import Parts, assemble
 from cpca_jax.hardest import on_hardest
 from cpca_jax.optim import adam
@@ -24,6 +23,7 @@ from cpca_jax.start import starting_state
 from cpca_jax.state import STEP_KEY, TrainState, state_shapes
 from cpca_jax.steps import Batches, draws_per_step, make_train_step
 from cpca_jax.types import Scalars
+from cpca_jax.validation import Validation
 
 # What may differ when a run is resumed: nothing that a result depends on. The data and the
 # feature network are held to by their digests, wherever their files lie now.
@@ -79,6 +79,7 @@ class _Training:
         unroll = jax.default_backend() == "cpu"
         step = make_train_step(parts.networks, parts.objective, unroll=unroll)
         self.step = jax.jit(step, donate_argnums=0)
+        self.validation = Validation(parts)
         self.config = parts.experiment.train
         self.draws = draws_per_step(parts.networks, parts.experiment.loss)
 
@@ -150,7 +151,7 @@ class _Training:
         if not self.parts.validation:
             return
         step = int(state.step)
-        scores = validation_scores(self.parts, state)
+        scores = self.validation.scores(state.generator.params)
         epoch = step / self.config.steps_per_epoch
         line = {"epoch": epoch} | scores
         log.write("validation", step, line)
@@ -177,28 +178,6 @@ class _Training:
             f"{e.model.name}-{e.model.slices}: steps {first} to {last}, batch {e.data.batch} of "
             f"{e.data.patch}x{e.data.patch}, on {where}; feature network {features.label}"
         )
-
-
-def validation_scores(parts: Parts, state: TrainState) -> dict[str, float]:
-    """Mean scores of the generator and of quarter dose on the validation slices."""
-    e = parts.experiment
-    model = TrainedModel("model", parts.networks, state.generator.params, parts.window)
-    each = -(-e.train.validation_slices // len(parts.validation))
-    rows = [
-        row
-        for series in parts.validation
-        for rows, _ in evaluate_series(
-            [model],
-            series,
-            parts.protocol,
-            parts.features,
-            batch=e.evaluation.batch,
-            chosen=middle(series, each),
-        )
-        for row in rows
-    ]
-    means = mean_scores(rows)
-    return means["model"] | {f"quarter_{k}": v for k, v in means[QUARTER_DOSE].items()}
 
 
 def _about(parts: Parts) -> dict[str, str]:

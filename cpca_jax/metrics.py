@@ -25,6 +25,19 @@ def rmse(prediction: ImageBatch, target: ImageBatch) -> Scores:
     return jnp.sqrt(_mean_squared_error(prediction, target))
 
 
+def bias(prediction: ImageBatch, target: ImageBatch) -> Scores:
+    """Mean error per image over the pixels whose target lies strictly between 0 and 1.
+
+    For images mapped to [0, 1]: what was clipped at either end of the window says nothing about
+    brightness. 0 where no pixel lies inside.
+    """
+    prediction, target = jnp.asarray(prediction), jnp.asarray(target)
+    inside = ((target > 0) & (target < 1)).astype(jnp.float32)
+    axes = tuple(range(1, target.ndim))
+    error = jnp.sum((prediction - target) * inside, axis=axes)
+    return error / jnp.maximum(jnp.sum(inside, axis=axes), 1.0)
+
+
 def psnr(prediction: ImageBatch, target: ImageBatch, *, data_range: float) -> Scores:
     """Peak signal-to-noise ratio per image in dB: 10 log10(data_range^2 / MSE).
 

@@ -112,6 +112,7 @@ def prepare_phantoms(
     size: int = 512,
     dose: float = 0.25,
     seed: int = 0,
+    interval_mm: float = simulation.INTERVAL_MM,
     test_count: int | None = None,
     say: Say = _silent,
     track: Track = _no_track,
@@ -121,10 +122,11 @@ def prepare_phantoms(
     Args:
         count: how many phantoms; each is a patient.
         output: the store's folder; must not exist, or be empty.
-        slices: slices of each, 3 mm apart.
+        slices: slices of each.
         size: rows and columns; the field of view is the phantom's own.
         dose: share of the full dose.
         seed: the same seed gives the same store.
+        interval_mm: distance and thickness of the slices.
         test_count: how many are for testing, the last ones; default a fifth, at least one.
             The one before them is for validation if another is left for training.
         say: gets one line for everything worth knowing.
@@ -134,19 +136,27 @@ def prepare_phantoms(
         The store, open.
 
     Raises:
-        ConfigError: a count or size below 1, or a dose outside (0, 1).
+        ConfigError: a count or size below 1, an interval of 0 or less, or a dose outside (0, 1).
         StoreError: `output` cannot be a new store.
     """
     for name, value in (("phantom", count), ("slices", slices), ("size", size)):
         if value < 1:
             raise ConfigError(f"--{name} is {value}, must be at least 1")
     _require_dose(dose)
+    if interval_mm <= 0:
+        raise ConfigError(f"--interval_mm is {interval_mm:g}, must be above 0")
     names = [f"phantom-{number:03d}" for number in range(count)]
     splits = _phantom_splits(names, test_count)
     with StoreWriter(output) as writer:
         for name in track(names, "making phantoms", count):
             info, quarter, full = simulation.phantom_pair(
-                name, split=splits[name], slices=slices, size=size, dose=dose, seed=seed
+                name,
+                split=splits[name],
+                slices=slices,
+                size=size,
+                dose=dose,
+                seed=seed,
+                interval_mm=interval_mm,
             )
             writer.add(info, quarter, full)
     _say_splits(splits, say)

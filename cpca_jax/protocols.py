@@ -44,13 +44,17 @@ class Protocol:
     source: str
 
     def score(self, prediction_hu: ArrayLike, target_hu: ArrayLike) -> dict[str, Array]:
-        """PSNR (dB), SSIM and RMSE (HU, after clipping) of each slice of (batch, y, x) in HU."""
+        """PSNR (dB), SSIM, RMSE and bias (HU, after clipping) of each slice of (batch, y, x) in HU.
+
+        The bias is the mean error where full dose lies inside the window: tissue, not air or bone.
+        """
         prediction = self.window.normalise(prediction_hu)
         target = self.window.normalise(target_hu)
         return {
             "psnr": metrics.psnr(prediction, target, data_range=1.0),
             "ssim": metrics.ssim(prediction, target, **dataclasses.asdict(self.ssim)),
             "rmse_hu": metrics.rmse(prediction, target) * jnp.float32(self.window.width),
+            "bias_hu": metrics.bias(prediction, target) * jnp.float32(self.window.width),
         }
 
     @property

@@ -19,8 +19,14 @@ from cpca_jax.units import Window
 
 matplotlib.use("Agg")
 
-HEADINGS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "rmse_hu": "RMSE (HU)", "perceptual": "perceptual"}
-DIGITS = {"psnr": 2, "ssim": 4, "rmse_hu": 1, "perceptual": 4}
+HEADINGS = {
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "rmse_hu": "RMSE (HU)",
+    "bias_hu": "bias (HU)",
+    "perceptual": "perceptual",
+}
+DIGITS = {"psnr": 2, "ssim": 4, "rmse_hu": 1, "bias_hu": 1, "perceptual": 4}
 # The deck's second case study; a soft-tissue window.
 DISPLAY = Window(-160, 240)
 ZOOM = 96
@@ -34,6 +40,7 @@ class Row:
     psnr: float
     ssim: float
     rmse_hu: float
+    bias_hu: float
     perceptual: float
     slices: int
     patients: int

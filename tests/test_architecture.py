@@ -53,6 +53,7 @@ RINGS = [
         "before_after",
         "html_page",
         "evaluation",
+        "validation",
         "detectability",
         "stages",
         "report",

@@ -92,7 +92,7 @@ def test_a_missing_run_is_named(store, tmp_path):
 
 def test_rows_are_means_over_slices_in_order_of_appearance():
     def score(method, patient, psnr):
-        return SliceScore(method, "s", patient, 0, psnr, 0.5, 1.0, 0.1)
+        return SliceScore(method, "s", patient, 0, psnr, 0.5, 1.0, -2.0, 0.1)
 
     rows = report.make_rows([score("b", "p", 20.0), score("a", "p", 10.0), score("b", "q", 30.0)])
     assert [(r.method, r.psnr, r.slices, r.patients) for r in rows] == [

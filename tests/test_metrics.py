@@ -44,6 +44,9 @@ def test_every_protocol_agrees_with_scikit_image(name):
         np.testing.assert_allclose(got["ssim"][k], ssim, atol=1e-6)
         rmse = np.sqrt(np.mean((a - b) ** 2)) * protocol.window.width
         np.testing.assert_allclose(got["rmse_hu"][k], rmse, rtol=1e-5)
+        inside = (full[k] > protocol.window.low) & (full[k] < protocol.window.high)
+        bias = np.mean((b - a)[inside]) * protocol.window.width
+        np.testing.assert_allclose(got["bias_hu"][k], bias, rtol=1e-4, atol=1e-3)
 
 
 def test_ssim_keeps_its_digits_far_from_zero():
@@ -60,6 +63,14 @@ def test_channel_axis_makes_no_difference():
     for metric in (metrics.psnr, metrics.ssim):
         plain = metric(a, b, data_range=1.0)
         np.testing.assert_array_equal(metric(a[..., None], b[..., None], data_range=1.0), plain)
+
+
+def test_bias_has_the_sign_of_the_error_and_leaves_clipped_pixels_out():
+    target = np.full((1, 4, 4), 0.5, np.float32)
+    target[0, :2] = [[0.0], [1.0]]
+    too_dark = np.where(target == 0.5, 0.4, target + 0.3).astype(np.float32)
+    np.testing.assert_allclose(metrics.bias(too_dark, target), [-0.1], rtol=1e-5)
+    np.testing.assert_array_equal(metrics.bias(too_dark, np.zeros_like(target)), [0.0])
 
 
 def test_psnr_follows_its_range():

@@ -227,6 +227,20 @@ def test_phantoms(tmp_path):
     assert made.fingerprint != other.fingerprint
 
 
+def test_slices_that_are_closer_are_more_alike(tmp_path):
+    def step_hu(interval_mm):
+        made = preparation.prepare_phantoms(
+            1, tmp_path / f"{interval_mm:g}", slices=4, size=96, interval_mm=interval_mm
+        )
+        one = made.series[0]
+        assert one.positions_mm == tuple(interval_mm * z for z in range(4))
+        assert one.thickness_mm == interval_mm
+        organs = (one.full > 0).all(axis=0) & (one.full < 200).all(axis=0)
+        return np.std(np.diff(one.full.astype(float), axis=0)[:, organs])
+
+    assert step_hu(0.5) < 0.8 * step_hu(5.0)
+
+
 @pytest.mark.parametrize(
     ("count", "test_count", "expected"),
     [
@@ -250,6 +264,7 @@ def test_phantom_splits(count, test_count, expected):
         ({"count": 0}, "--phantom is 0, must be at least 1"),
         ({"slices": 0}, "--slices is 0"),
         ({"size": -4}, "--size is -4"),
+        ({"interval_mm": 0.0}, "--interval_mm is 0, must be above 0"),
         ({"test_count": 2}, "test_count is 2, must leave one of 2"),
     ],
 )

@@ -20,11 +20,9 @@ from cpca_jax.data.lesions import (
     insert_lesions,
     roi_edge,
 )
-from cpca_jax.data.simulation import seed_of
+from cpca_jax.data.simulation import INTERVAL_MM, seed_of
 from cpca_jax.types import VolumeHU
 
-# Distance of a phantom's slices, as of simulated pairs.
-_INTERVAL_MM = 3.0
 # A phantom has no noise: only organs with their texture are so even.
 _PHANTOM_LIMITS = Limits(sd_hu=15.0, gradient_hu_per_mm=4.0)
 
@@ -129,6 +127,7 @@ def phantom_scans(
     rois: int,
     dose: float = 0.25,
     seed: int,
+    interval_mm: float = INTERVAL_MM,
     scanner: physics.Scanner = physics.DEFAULT_SCANNER,
 ) -> Iterator[MatchedScans]:
     """Matched scans of phantoms, one phantom after the other.
@@ -136,16 +135,17 @@ def phantom_scans(
     Args:
         tasks: lesions to be found.
         phantoms: how many.
-        slices: of each, 3 mm apart, like those of simulated pairs.
+        slices: of each.
         size: rows and columns.
         rois: of each phantom, with and without a lesion together, where there is room.
         dose: share of the full dose.
         seed: of the study; it shares no phantom with pairs of the same seed.
+        interval_mm: distance of the slices, as of the pairs that a model was trained on.
         scanner: that scans.
     """
     for number in range(phantoms):
         own = seed_of(seed, f"detectability {number}")
-        made = phantom.make_phantom(own, slices=slices, size=size, interval_mm=_INTERVAL_MM)
+        made = phantom.make_phantom(own, slices=slices, size=size, interval_mm=interval_mm)
         spacing = made.spacing_mm
         largest = max(task.radius_mm for task in tasks)
         places = choose_places(

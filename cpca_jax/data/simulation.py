@@ -14,7 +14,7 @@ from cpca_jax.errors import DicomError, InputError
 from cpca_jax.types import VolumeHU
 
 # Distance and thickness of a phantom's slices: contiguous, because their noise is independent.
-_INTERVAL_MM = 3.0
+INTERVAL_MM = 3.0
 
 
 def lower_dose(
@@ -49,23 +49,31 @@ def lower_dose(
 
 
 def phantom_pair(
-    name: str, *, split: str, slices: int, size: int, dose: float, seed: int
+    name: str,
+    *,
+    split: str,
+    slices: int,
+    size: int,
+    dose: float,
+    seed: int,
+    interval_mm: float = INTERVAL_MM,
 ) -> tuple[SeriesInfo, VolumeHU, VolumeHU]:
     """A phantom scanned at two doses.
 
     Args:
         name: of the series and of the patient.
         split: "train", "validation" or "test".
-        slices: how many, 3 mm apart.
+        slices: how many.
         size: rows and columns.
         dose: share of the full dose.
         seed: of the run; every name gets its own phantom from it.
+        interval_mm: distance and thickness of the slices.
 
     Returns:
         What is known about it, its quarter and its full dose: int16 HU (z y x).
     """
     own_seed = seed_of(seed, name)
-    made = phantom.make_phantom(own_seed, slices=slices, size=size, interval_mm=_INTERVAL_MM)
+    made = phantom.make_phantom(own_seed, slices=slices, size=size, interval_mm=interval_mm)
     spacing_mm = made.spacing_mm
     full = physics.full_dose(made.truth_hu, spacing_mm=spacing_mm, seed=own_seed)
     quarter = physics.lower_dose(full, spacing_mm=spacing_mm, dose=dose, seed=own_seed)
@@ -75,9 +83,9 @@ def phantom_pair(
         patient=name,
         split=split,
         kernel="simulated",
-        thickness_mm=_INTERVAL_MM,
+        thickness_mm=interval_mm,
         spacing_mm=(spacing_mm, spacing_mm),
-        positions_mm=tuple(_INTERVAL_MM * z for z in range(slices)),
+        positions_mm=tuple(interval_mm * z for z in range(slices)),
         simulated=True,
         dose=dose,
         lesions=tuple({f: float(getattr(lesion, f)) for f in fields} for lesion in made.lesions),
