@@ -97,9 +97,7 @@ class Slice(Header):
     @property
     def pixels_hu(self) -> Int16[np.ndarray, "y x"]:
         """HU, rounded; padding and all below -1024 HU are -1024."""
-        rounded = np.clip(np.rint(self.hu), units.AIR_HU, units.HIGHEST_HU)
-        pixels_hu: Int16[np.ndarray, "y x"] = rounded.astype(np.int16)
-        return pixels_hu
+        return units.whole_hu(self.hu)
 
 
 def is_dicom(path: Path) -> bool:

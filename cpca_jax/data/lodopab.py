@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from cpca_jax import units
 from cpca_jax.data import listing
 from cpca_jax.data.header import Header
 from cpca_jax.data.series import Found, Series, Track
 from cpca_jax.errors import VolumeError
 from cpca_jax.types import VolumeHU
+from cpca_jax.units import whole_hu
 
 MU_WATER, MU_AIR = 20.0, 0.02
 MU_MAX = 3071 * (MU_WATER - MU_AIR) / 1000 + MU_WATER
@@ -99,7 +99,7 @@ def read_lodopab(series: Series) -> VolumeHU:
         values = _read(path, rows)
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             raise VolumeError(f"{path.name}: values outside 0 to 1, must be LoDoPaB's attenuation")
-        volume[z : z + len(rows)] = np.rint(to_hu(values)).clip(units.AIR_HU, units.HIGHEST_HU)
+        volume[z : z + len(rows)] = whole_hu(to_hu(values))
         z += len(rows)
     return volume
 

@@ -8,14 +8,12 @@ import hashlib
 import os
 from pathlib import Path
 
-import numpy as np
-
-from cpca_jax import units
 from cpca_jax.data import folders, listing, nifti
 from cpca_jax.data.header import Header
 from cpca_jax.data.series import Found, Series, Track
 from cpca_jax.errors import VolumeError
 from cpca_jax.types import VolumeHU
+from cpca_jax.units import whole_hu
 
 _NOTE = "NIfTI files name no patient: each name counts as one, --split_file may say otherwise"
 
@@ -63,8 +61,7 @@ def read_nifti_series(series: Series) -> VolumeHU:
     volume = nifti.read_nifti(path).volume_hu
     if volume.shape != (len(series.headers), *series.first.shape):
         raise VolumeError(f"{path.name}: changed while being read; start again")
-    clipped: VolumeHU = np.rint(volume).clip(units.AIR_HU, units.HIGHEST_HU).astype(np.int16)
-    return clipped
+    return whole_hu(volume)
 
 
 def _series(path: Path, root: Path) -> Series:
