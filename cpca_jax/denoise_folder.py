@@ -95,7 +95,7 @@ def denoise_folder(
     if not source.exists():
         raise InputError(f"{source.name}: is not there, --input must be a folder or a NIfTI file")
     if source.is_dir():
-        new_folder.require_apart(output, source)
+        new_folder.require_apart(output, [source])
     volumes = denoise_nifti.find_volumes(source)
     found = None
     jobs: dict[str, Job] = {}
