@@ -1,6 +1,6 @@
 """Whether a series may be denoised, and what its user should know."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ _STRAIGHT = 0.5
 _FAR = 1.5
 # No tissue and no metal in the usual or the extended scale has other values.
 _PLAUSIBLE_HU = (-1200, 20000)
+# How many messages of one kind are said before the rest is only counted.
 _LISTED = 5
 
 
@@ -27,11 +28,25 @@ def report(found: Found, say: Callable[[str], None]) -> None:
     for what, count in aside.items():
         if count:
             say(f"left out: {count} {what}")
-    for verb, messages in (("left out", found.other), ("refused", found.refused)):
-        for message in messages[:_LISTED]:
-            say(f"{verb}: {message}")
-        if len(messages) > _LISTED:
-            say(f"{verb}: {len(messages) - _LISTED} more")
+    say_first("left out", found.other, say)
+    say_first("refused", found.refused, say)
+
+
+def say_first(
+    verb: str, messages: Sequence[str], say: Callable[[str], None], *, rest: str = "more"
+) -> None:
+    """Say the first few messages, and how many there are beside.
+
+    Args:
+        verb: what became of what they are about, "refused".
+        messages: one line each.
+        say: gets the lines.
+        rest: what stands behind the number of the others.
+    """
+    for message in messages[:_LISTED]:
+        say(f"{verb}: {message}")
+    if len(messages) > _LISTED:
+        say(f"{verb}: {len(messages) - _LISTED} {rest}")
 
 
 def check(one: Series, slices: int, *, repair_uids: bool) -> list[str]:
