@@ -23,6 +23,7 @@ from cpca_jax.before_after import Effect
 from cpca_jax.data import new_folder, series_checks
 from cpca_jax.data.attributes import Reported
 from cpca_jax.data.header import STRICT, Allowances, Header
+from cpca_jax.data.listing import list_files
 from cpca_jax.data.series import Found, Series, find_series
 from cpca_jax.data.store_writer import file_digest
 from cpca_jax.denoise_series import SeriesPass, Shown, derived_series
@@ -96,14 +97,15 @@ def denoise_folder(
         raise InputError(f"{source.name}: is not there, --input must be a folder or a NIfTI file")
     if source.is_dir():
         new_folder.require_apart(output, [source])
-    volumes = denoise_nifti.find_volumes(source)
+    listed = list_files(source)
+    volumes = denoise_nifti.find_volumes(source, listed)
     found = None
     jobs: dict[str, Job] = {}
-    if volumes and not denoise_nifti.beside_dicom(source):
+    if volumes:
         for name, path in volumes.items():
             jobs[name] = functools.partial(_denoise_volume, model, name, path, output, choices)
     else:
-        found = find_series(source, track=logs.track, allowances=choices.allowances)
+        found = find_series(source, track=logs.track, allowances=choices.allowances, listed=listed)
         series_checks.report(found, logs.say)
         for name, one in name_series(found.series).items():
             whole = functools.partial(series_checks.require_whole, one, found.series)

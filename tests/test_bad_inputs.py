@@ -22,7 +22,7 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 from test_denoise import IDENTITY, STUDY, network, out_series, random_stored, write
 
 from cpca_jax import config, preparation
-from cpca_jax.data import dicom, series
+from cpca_jax.data import dicom, series, series_checks
 from cpca_jax.data.header import Allowances
 from cpca_jax.data.sources import Inputs
 from cpca_jax.data.store import open_store
@@ -637,6 +637,15 @@ def test_b44_a_file_that_vanishes(tmp_path, monkeypatch):
     monkeypatch.setattr(dicom, "read_header", vanishing)
     found = series.find_series(tmp_path / "in")
     assert found.refused == ("CT.0003.IMA: cannot be read: No such file or directory",)
+
+
+def test_only_the_first_messages_are_said():
+    lines = []
+    series_checks.say_first("refused", list("abcdefg"), lines.append, rest="more, see the page")
+    assert lines == [*(f"refused: {name}" for name in "abcde"), "refused: 2 more, see the page"]
+    lines.clear()
+    series_checks.say_first("refused", list("abcde"), lines.append)
+    assert lines == [f"refused: {name}" for name in "abcde"]
 
 
 FUZZ = """

@@ -8,8 +8,9 @@ import hashlib
 import os
 from pathlib import Path
 
-from cpca_jax.data import folders, listing, nifti
+from cpca_jax.data import folders, nifti
 from cpca_jax.data.header import Header
+from cpca_jax.data.listing import Listing, list_files
 from cpca_jax.data.series import Found, Series, Track
 from cpca_jax.errors import VolumeError
 from cpca_jax.types import VolumeHU
@@ -18,12 +19,13 @@ from cpca_jax.units import whole_hu
 _NOTE = "NIfTI files name no patient: each name counts as one, --split_file may say otherwise"
 
 
-def find_nifti(root: Path, *, track: Track) -> Found:
+def find_nifti(root: Path, *, track: Track, listed: Listing | None = None) -> Found:
     """Read the headers of all NIfTI volumes below a folder.
 
     Args:
         root: a folder, searched with its subfolders.
         track: shows progress.
+        listed: the files below it, where they are listed already.
 
     Returns:
         A series for each volume, in the order of their names.
@@ -32,7 +34,7 @@ def find_nifti(root: Path, *, track: Track) -> Found:
         VolumeError: none can be used.
     """
     root = Path(os.path.abspath(root))
-    listed = listing.list_files(root)
+    listed = listed or list_files(root)
     paths = [path for path in listed.paths if nifti.is_nifti(path)]
     found: list[Series] = []
     refused: list[str] = []

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from cpca_jax.data import dicom, folders, listing
+from cpca_jax.data import dicom, folders
 from cpca_jax.data.dicom import Slice
 from cpca_jax.data.header import STRICT, Allowances, Header
 from cpca_jax.data.header_pool import read_headers
+from cpca_jax.data.listing import Listing, list_files
 from cpca_jax.errors import DicomError, LocalizerError, NotCTError
 from cpca_jax.types import VolumeHU
 
@@ -110,13 +111,20 @@ def _no_track(items: Iterable[Any], description: str, total: int) -> Iterable[An
     return items
 
 
-def find_series(root: Path, *, track: Track = _no_track, allowances: Allowances = STRICT) -> Found:
+def find_series(
+    root: Path,
+    *,
+    track: Track = _no_track,
+    allowances: Allowances = STRICT,
+    listed: Listing | None = None,
+) -> Found:
     """Read the headers of all files below a folder and sort them into series.
 
     Args:
         root: a folder, searched with its subfolders and links to folders.
         track: shows progress over the files.
         allowances: what may be missing in a file.
+        listed: the files below it, where they are listed already.
 
     Returns:
         Series in the order of patient, kernel, thickness and folder, and what was left out.
@@ -127,7 +135,7 @@ def find_series(root: Path, *, track: Track = _no_track, allowances: Allowances 
     root = Path(os.path.abspath(root))
     if not root.is_dir():
         raise DicomError(f"{root.name}: is not a folder, must be one with DICOM files")
-    listed = listing.list_files(root)
+    listed = listed or list_files(root)
     paths = listed.paths
     headers: list[Header] = []
     refused: list[str] = []
