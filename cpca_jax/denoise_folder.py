@@ -152,12 +152,11 @@ def name_series(found: tuple[Series, ...]) -> dict[str, Series]:
     """
     named: dict[str, Series] = {}
     for one in found:
-        first = one.first
         ends = {0, len(one.headers) // 2, len(one.headers) - 1}
         digest = _files_digest([one.headers[z] for z in sorted(ends)])[:8]
-        public = "" if first.patient_key.startswith("case-") else f"{first.patient_key}-"
-        name = f"{public}{first.kernel}-{first.thickness_mm:g}mm-{digest}"
-        name = re.sub(r"[^A-Za-z0-9.]+", "-", name)
+        patient = one.first.patient_key
+        public = "" if patient.startswith("case-") else patient
+        name = f"{one.file_name(patient=public)}-{digest}"
         copies = sum(other == name or other.startswith(f"{name}-") for other in named)
         named[f"{name}-{copies + 1}" if copies else name] = one
     return dict(sorted(named.items()))

@@ -8,6 +8,7 @@ SliceLocation is left alone: in the AAPM-Mayo challenge it has the opposite sign
 import dataclasses
 import math
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -82,6 +83,12 @@ class Series:
         """For messages: patient key, kernel, thickness."""
         first = self.first
         return f"{first.patient_key} {first.kernel} {first.thickness_mm:g} mm"
+
+    def file_name(self, *, patient: str) -> str:
+        """A name for files: `patient`, if any, kernel, thickness; no blanks or odd characters."""
+        first = self.first
+        parts = (patient, first.kernel, f"{first.thickness_mm:g}mm")
+        return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(part for part in parts if part))
 
 
 @dataclasses.dataclass(frozen=True)
