@@ -8,7 +8,7 @@ from jaxtyping import Float32
 
 from cpca_jax import html_page
 from cpca_jax.data.doses import noise_of_slice
-from cpca_jax.units import Window
+from cpca_jax.units import DISPLAY, Window
 
 ImageHU = Float32[np.ndarray, "y x"]
 
@@ -21,7 +21,6 @@ TISSUES = {
     "soft tissue": (0.0, 100.0),
     "bone": (200.0, 3000.0),
 }
-_DISPLAY = Window(-160, 240)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +85,8 @@ def montage(slices: Sequence[tuple[int, ImageHU, ImageHU]]) -> bytes:
         removed = before - after
         reach = max(round(float(np.percentile(np.abs(removed), 99))), 1)
         rows.append([
-            (f"slice {z + 1} before", before, _DISPLAY),
-            ("after", after, _DISPLAY),
+            (f"slice {z + 1} before", before, DISPLAY),
+            ("after", after, DISPLAY),
             ("before - after", removed, Window(-reach, reach)),
         ])
     return html_page.panels(rows)

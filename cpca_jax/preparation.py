@@ -5,15 +5,14 @@ Series that cannot be used are reported and left out; the others go on.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from cpca_jax import preparation_page
 from cpca_jax.data import new_folder, pairs, simulation, sources, store
 from cpca_jax.data.pairs import Pair
 from cpca_jax.data.published import KNOWN_DEFECTS
-from cpca_jax.data.series import Track
+from cpca_jax.data.series import Track, no_track
 from cpca_jax.data.series_checks import say_first
 from cpca_jax.data.sources import Gathered, Inputs
 from cpca_jax.data.splits import SplitChoice, require_studies_whole
@@ -29,10 +28,6 @@ def _silent(message: str) -> None:
     """Say nothing."""
 
 
-def _no_track(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-    return items
-
-
 def prepare_scans(
     inputs: Inputs,
     output: Path | None,
@@ -42,7 +37,7 @@ def prepare_scans(
     check: bool = False,
     report: Path | None = None,
     say: Say = _silent,
-    track: Track = _no_track,
+    track: Track = no_track,
 ) -> Store | None:
     """Make a store from folders of scans, and a page about it (STORE/prepare.html).
 
@@ -113,7 +108,7 @@ def prepare_phantoms(
     seed: int = 0,
     test_count: int | None = None,
     say: Say = _silent,
-    track: Track = _no_track,
+    track: Track = no_track,
 ) -> Store:
     """Make a store of seeded phantoms with a simulated low dose.
 

@@ -55,3 +55,7 @@ class Window:
 
     def __str__(self) -> str:
         return f"[{self.low:g}, {self.high:g}] HU"
+
+
+# What slices are shown in: a soft-tissue window, that of the deck's second case study.
+DISPLAY = Window(-160, 240)

@@ -19,12 +19,10 @@ from cpca_jax.data.lesions import (
     insert_lesions,
     roi_edge,
 )
-from cpca_jax.data.simulation import seed_of
+from cpca_jax.data.simulation import INTERVAL_MM, seed_of
 from cpca_jax.types import VolumeHU
 from cpca_jax.units import whole_hu
 
-# Distance of a phantom's slices, as of simulated pairs.
-_INTERVAL_MM = 3.0
 # A phantom has no noise: only organs with their texture are so even.
 _PHANTOM_LIMITS = Limits(sd_hu=15.0, gradient_hu_per_mm=4.0)
 
@@ -145,7 +143,7 @@ def phantom_scans(
     """
     for number in range(phantoms):
         own = seed_of(seed, f"detectability {number}")
-        made = phantom.make_phantom(own, slices=slices, size=size, interval_mm=_INTERVAL_MM)
+        made = phantom.make_phantom(own, slices=slices, size=size, interval_mm=INTERVAL_MM)
         spacing = made.spacing_mm
         largest = max(task.radius_mm for task in tasks)
         places = choose_places(

@@ -114,14 +114,15 @@ class Found:
     other: tuple[str, ...] = ()
 
 
-def _no_track(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
+def no_track(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
+    """The items as they are; nothing is shown."""
     return items
 
 
 def find_series(
     root: Path,
     *,
-    track: Track = _no_track,
+    track: Track = no_track,
     allowances: Allowances = STRICT,
     listed: Listing | None = None,
 ) -> Found:

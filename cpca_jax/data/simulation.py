@@ -13,7 +13,7 @@ from cpca_jax.types import VolumeHU
 from cpca_jax.units import whole_hu
 
 # Distance and thickness of a phantom's slices: contiguous, because their noise is independent.
-_INTERVAL_MM = 3.0
+INTERVAL_MM = 3.0
 
 
 def lower_dose(
@@ -64,7 +64,7 @@ def phantom_pair(
         What is known about it, its quarter and its full dose: int16 HU (z y x).
     """
     own_seed = seed_of(seed, name)
-    made = phantom.make_phantom(own_seed, slices=slices, size=size, interval_mm=_INTERVAL_MM)
+    made = phantom.make_phantom(own_seed, slices=slices, size=size, interval_mm=INTERVAL_MM)
     spacing_mm = made.spacing_mm
     full = physics.full_dose(made.truth_hu, spacing_mm=spacing_mm, seed=own_seed)
     quarter = physics.lower_dose(full, spacing_mm=spacing_mm, dose=dose, seed=own_seed)
@@ -74,9 +74,9 @@ def phantom_pair(
         patient=name,
         split=split,
         kernel="simulated",
-        thickness_mm=_INTERVAL_MM,
+        thickness_mm=INTERVAL_MM,
         spacing_mm=(spacing_mm, spacing_mm),
-        positions_mm=tuple(_INTERVAL_MM * z for z in range(slices)),
+        positions_mm=tuple(INTERVAL_MM * z for z in range(slices)),
         simulated=True,
         dose=dose,
         lesions=tuple({f: float(getattr(lesion, f)) for f in fields} for lesion in made.lesions),
