@@ -6,6 +6,7 @@ that a CT slice must have is checked, and each failure is one `DicomError`.
 """
 
 import dataclasses
+import functools
 import io
 import logging
 import os
@@ -88,7 +89,7 @@ class Slice(Header):
     stored: Int32[np.ndarray, "y x"]
     outside: Bool[np.ndarray, "y x"]
 
-    @property
+    @functools.cached_property
     def hu(self) -> Float32[np.ndarray, "y x"]:
         """HU, not rounded; padding is air."""
         hu = self.stored * np.float64(self.slope) + self.intercept

@@ -6,6 +6,7 @@ SliceLocation is left alone: in the AAPM-Mayo challenge it has the opposite sign
 """
 
 import dataclasses
+import functools
 import math
 import os
 import re
@@ -58,12 +59,12 @@ class Series:
         """`folders.FULL`, `folders.QUARTER`, or None where no folder name tells."""
         return folders.dose_level(self.first.folders)
 
-    @property
+    @functools.cached_property
     def positions_mm(self) -> tuple[float, ...]:
         """Places along the normal, ascending."""
         return tuple(header.position_mm for header in self.headers)
 
-    @property
+    @functools.cached_property
     def steps_mm(self) -> tuple[float, ...]:
         """Distances of consecutive slices; one less than there are slices."""
         return tuple(float(step) for step in np.diff(self.positions_mm))
