@@ -406,6 +406,14 @@ def test_b31_blank_uids(tmp_path):
         denoise_folder(IDENTITY, twins, tmp_path / "out2", Choices())
 
 
+def test_b31_how_the_source_was_made_is_not_said_of_what_is_written(tmp_path):
+    made = {name: [pydicom.Dataset()] for name in ("SourceImageSequence", "DerivationCodeSequence")}
+    make(tmp_path / "in", SOPInstanceUID="", **made)
+    denoise(tmp_path, repair_uids=True)
+    for one in out_series(tmp_path / "out"):
+        assert not made.keys() & set(one.dir())
+
+
 def test_b32_another_modality(tmp_path):
     make(tmp_path / "in", Modality="MR")
     refused(tmp_path, "Modality is MR, must be CT; not a CT image")
