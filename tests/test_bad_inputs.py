@@ -454,10 +454,7 @@ def test_b34_lengths_that_lie(tmp_path, lie):
     path = tmp_path / "in" / "a"
     dataset = fake_dicom.ct_slice(VOLUME[0], **STUDY)
     if lie.endswith("RLE"):
-        dataset = pydicom.dcmread(fake_dicom.save(dataset, path))
-        dataset.compress(RLELossless, generate_instance_uid=False)
-        dataset.save_as(path)
-        dataset = pydicom.dcmread(path)
+        dataset = pydicom.dcmread(fake_dicom.save(dataset, path, syntax=RLELossless))
     if lie.startswith("65535"):
         dataset.Rows = dataset.Columns = 65535
         dataset.save_as(path) if lie.endswith("RLE") else fake_dicom.save(dataset, path)
@@ -698,16 +695,15 @@ def _fuzzed(tmp_path):
     """Five files: plain, implicit, deflated, JPEG 2000, JPEG-LS, RLE and a real one."""
     image = fake_dicom.body(1, noise_hu=20.0, size=48)[0]
     syntaxes = pydicom.uid
-    for syntax in (syntaxes.ExplicitVRLittleEndian, syntaxes.DeflatedExplicitVRLittleEndian):
-        yield fake_dicom.save(
-            fake_dicom.ct_slice(image, **STUDY), tmp_path / syntax.name, syntax=syntax
-        )
-    for syntax in (JPEG2000Lossless, syntaxes.JPEGLSLossless, RLELossless):
-        path = fake_dicom.write_slice(tmp_path / syntax.name, image, **STUDY)
-        dataset = pydicom.dcmread(path)
-        dataset.compress(syntax, generate_instance_uid=False)
-        dataset.save_as(path)
-        yield path
+    for syntax in (
+        syntaxes.ExplicitVRLittleEndian,
+        syntaxes.DeflatedExplicitVRLittleEndian,
+        JPEG2000Lossless,
+        syntaxes.JPEGLSLossless,
+        RLELossless,
+    ):
+        dataset = fake_dicom.ct_slice(image, **STUDY)
+        yield fake_dicom.save(dataset, tmp_path / syntax.name, syntax=syntax)
     yield Path(str(get_testdata_file("CT_small.dcm", download=False)))
 
 
