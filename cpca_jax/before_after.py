@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from cpca_jax import html_page
-from cpca_jax.data.doses import noise_sd_hu
-from cpca_jax.units import Window
+from cpca_jax.data.doses import noise_of_slice
+from cpca_jax.units import DISPLAY, Window
 
 ImageHU = Float32[np.ndarray, "y x"]
 
@@ -21,9 +21,6 @@ TISSUES = {
     "soft tissue": (0.0, 100.0),
     "bone": (200.0, 3000.0),
 }
-_NOISE_HU = (-200.0, 300.0)
-_FEWEST_PIXELS = 100
-_DISPLAY = Window(-160, 240)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +58,8 @@ class EffectMeter:
             self._pixels[tissue] += int(np.count_nonzero(inside))
             self._change[tissue] += float(change[inside].sum(dtype=np.float64))
         self._all += mean.size
-        tissue_pixels = (mean > _NOISE_HU[0]) & (mean < _NOISE_HU[1])
-        if min(mean.shape) > 2 and np.count_nonzero(tissue_pixels[1:-1, 1:-1]) >= _FEWEST_PIXELS:
-            noise = noise_sd_hu(before, tissue_pixels), noise_sd_hu(after, tissue_pixels)
+        noise = noise_of_slice(before, after)
+        if noise:
             self._noise.append(noise)
 
     def effect(self) -> Effect:
@@ -89,8 +85,8 @@ def montage(slices: Sequence[tuple[int, ImageHU, ImageHU]]) -> bytes:
         removed = before - after
         reach = max(round(float(np.percentile(np.abs(removed), 99))), 1)
         rows.append([
-            (f"slice {z + 1} before", before, _DISPLAY),
-            ("after", after, _DISPLAY),
+            (f"slice {z + 1} before", before, DISPLAY),
+            ("after", after, DISPLAY),
             ("before - after", removed, Window(-reach, reach)),
         ])
     return html_page.panels(rows)

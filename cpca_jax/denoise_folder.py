@@ -23,6 +23,7 @@ from cpca_jax.before_after import Effect
 from cpca_jax.data import new_folder, series_checks
 from cpca_jax.data.attributes import Reported
 from cpca_jax.data.header import STRICT, Allowances, Header
+from cpca_jax.data.listing import list_files
 from cpca_jax.data.series import Found, Series, find_series
 from cpca_jax.data.store_writer import file_digest
 from cpca_jax.denoise_series import SeriesPass, Shown, derived_series
@@ -95,15 +96,16 @@ def denoise_folder(
     if not source.exists():
         raise InputError(f"{source.name}: is not there, --input must be a folder or a NIfTI file")
     if source.is_dir():
-        new_folder.require_apart(output, source)
-    volumes = denoise_nifti.find_volumes(source)
+        new_folder.require_apart(output, [source])
+    listed = list_files(source)
+    volumes = denoise_nifti.find_volumes(source, listed)
     found = None
     jobs: dict[str, Job] = {}
-    if volumes and not denoise_nifti.beside_dicom(source):
+    if volumes:
         for name, path in volumes.items():
             jobs[name] = functools.partial(_denoise_volume, model, name, path, output, choices)
     else:
-        found = find_series(source, track=logs.track, allowances=choices.allowances)
+        found = find_series(source, track=logs.track, allowances=choices.allowances, listed=listed)
         series_checks.report(found, logs.say)
         for name, one in name_series(found.series).items():
             whole = functools.partial(series_checks.require_whole, one, found.series)
@@ -150,12 +152,11 @@ def name_series(found: tuple[Series, ...]) -> dict[str, Series]:
     """
     named: dict[str, Series] = {}
     for one in found:
-        first = one.first
         ends = {0, len(one.headers) // 2, len(one.headers) - 1}
         digest = _files_digest([one.headers[z] for z in sorted(ends)])[:8]
-        public = "" if first.patient_key.startswith("case-") else f"{first.patient_key}-"
-        name = f"{public}{first.kernel}-{first.thickness_mm:g}mm-{digest}"
-        name = re.sub(r"[^A-Za-z0-9.]+", "-", name)
+        patient = one.first.patient_key
+        public = "" if patient.startswith("case-") else patient
+        name = f"{one.file_name(patient=public)}-{digest}"
         copies = sum(other == name or other.startswith(f"{name}-") for other in named)
         named[f"{name}-{copies + 1}" if copies else name] = one
     return dict(sorted(named.items()))

@@ -1,6 +1,7 @@
 """NIfTI volumes in, denoised NIfTI volumes with the same names out."""
 
 import dataclasses
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,28 @@ import numpy as np
 from cpca_jax import denoise_series, logs
 from cpca_jax.before_after import EffectMeter
 from cpca_jax.data import dicom, nifti
-from cpca_jax.data.listing import list_files
+from cpca_jax.data.listing import Listing
 from cpca_jax.denoiser import TrainedModel, denoise_volume
 
 
-def find_volumes(source: Path) -> dict[str, Path]:
-    """NIfTI files by their place below `source`, or the file that `source` is."""
+def find_volumes(source: Path, listed: Listing) -> dict[str, Path]:
+    """The NIfTI files to denoise.
+
+    Args:
+        source: a folder, or one file.
+        listed: the files below the folder.
+
+    Returns:
+        The files by their place below `source`, or the file that `source` is. None where the
+        folder also holds DICOM files: then its volumes are masks or exports of them.
+    """
     if source.is_file():
         return {source.name: source} if nifti.is_nifti(source) else {}
-    paths = [path for path in list_files(source).paths if nifti.is_nifti(path)]
-    return {path.relative_to(source).as_posix(): path for path in paths}
-
-
-def beside_dicom(source: Path) -> bool:
-    """Whether a folder also holds DICOM files: then its volumes are masks or exports of them."""
-    return source.is_dir() and any(map(dicom.is_dicom, list_files(source).paths))
+    volumes = [path for path in listed.paths if nifti.is_nifti(path)]
+    if volumes and any(map(dicom.is_dicom, listed.paths)):
+        return {}
+    root = os.path.abspath(source)
+    return {path.relative_to(root).as_posix(): path for path in volumes}
 
 
 def denoise_file(

@@ -10,10 +10,11 @@ from jaxtyping import Float, Num
 
 from cpca_jax import observers
 from cpca_jax.data.lesions import LesionTask, Place, extract_rois
-from cpca_jax.data.matched_scans import MatchedScans, Scan, whole_hu
+from cpca_jax.data.matched_scans import MatchedScans, Scan
 from cpca_jax.denoiser import TrainedModel, denoise_volume
 from cpca_jax.errors import ConfigError, InputError
 from cpca_jax.evaluation import QUARTER_DOSE
+from cpca_jax.units import whole_hu
 
 FULL_DOSE = "full dose"
 

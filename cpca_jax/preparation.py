@@ -5,15 +5,15 @@ Series that cannot be used are reported and left out; the others go on.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from cpca_jax import preparation_page
 from cpca_jax.data import new_folder, pairs, simulation, sources, store
 from cpca_jax.data.pairs import Pair
 from cpca_jax.data.published import KNOWN_DEFECTS
-from cpca_jax.data.series import Track
+from cpca_jax.data.series import Track, no_track
+from cpca_jax.data.series_checks import say_first
 from cpca_jax.data.sources import Gathered, Inputs
 from cpca_jax.data.splits import SplitChoice, require_studies_whole
 from cpca_jax.data.store import Store, StoreWriter
@@ -23,16 +23,9 @@ from cpca_jax.reading import Outcome, Reader
 
 Say = Callable[[str], None]
 
-# How many refused things are listed before the rest is only counted; the page has them all.
-_LISTED = 5
-
 
 def _silent(message: str) -> None:
     """Say nothing."""
-
-
-def _no_track(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-    return items
 
 
 def prepare_scans(
@@ -44,7 +37,7 @@ def prepare_scans(
     check: bool = False,
     report: Path | None = None,
     say: Say = _silent,
-    track: Track = _no_track,
+    track: Track = no_track,
 ) -> Store | None:
     """Make a store from folders of scans, and a page about it (STORE/prepare.html).
 
@@ -82,7 +75,8 @@ def prepare_scans(
         chosen, refused, alone = sources.choose_pairs(gathered, simulate=simulate_dose is not None)
         _say_found(gathered, alone, say)
         found = gathered.found
-        _say_refused([*found.refused, *found.other, *refused], say)
+        unusable = [*found.refused, *found.other, *refused]
+        say_first("refused", unusable, say, rest="more, the page lists all")
         kept = _of_split(chosen, choice, say)
         reader = Reader(gathered.source.read, writer, simulate_dose, choice.seed, EXAMPLES)
         outcomes = _read_all(reader, kept, say, track)
@@ -115,7 +109,7 @@ def prepare_phantoms(
     interval_mm: float = simulation.INTERVAL_MM,
     test_count: int | None = None,
     say: Say = _silent,
-    track: Track = _no_track,
+    track: Track = no_track,
 ) -> Store:
     """Make a store of seeded phantoms with a simulated low dose.
 
@@ -182,13 +176,6 @@ def _say_found(gathered: Gathered, alone: Sequence[str], say: Say) -> None:
         say(f"left out: {count} {what}")
     for note in preparation_page.notes(found):
         say(f"note: {note}")
-
-
-def _say_refused(refused: Sequence[str], say: Say) -> None:
-    for message in refused[:_LISTED]:
-        say(f"refused: {message}")
-    if len(refused) > _LISTED:
-        say(f"refused: {len(refused) - _LISTED} more, the page lists all")
 
 
 def _say_splits(splits: dict[str, str], say: Say) -> None:

@@ -18,12 +18,11 @@ from cpca_jax.data.series import Found, Series
 from cpca_jax.data.sources import Gathered
 from cpca_jax.errors import ConfigError
 from cpca_jax.reading import Outcome
-from cpca_jax.units import Window
+from cpca_jax.units import DISPLAY, Window
 
 PAGE = "prepare.html"
 # Of how many series a slice is shown.
 EXAMPLES = 3
-_SHOWN = Window(-160, 240)
 # The difference is mostly noise: shown around zero, as wide as twice the usual one.
 _DIFFERENCE = Window(-100, 100)
 
@@ -190,8 +189,8 @@ def _example(outcome: Outcome) -> str:
     assert outcome.example is not None
     full, low = (image.astype(np.float32) for image in outcome.example)
     panels = [
-        ("full dose", full, _SHOWN),
-        ("low dose", low, _SHOWN),
+        ("full dose", full, DISPLAY),
+        ("low dose", low, DISPLAY),
         ("low - full", low - full, _DIFFERENCE),
     ]
     name = f"{outcome.info.name}, middle slice"

@@ -7,7 +7,6 @@ nothing that it was made from has changed.
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 
 from cpca_jax import __version__
@@ -148,8 +147,6 @@ class Reader:
 
 
 def _free_name(one: Series, taken: set[str]) -> str:
-    first = one.first
-    plain = f"{first.patient_key}-{first.kernel}-{first.thickness_mm:g}mm"
-    plain = re.sub(r"[^A-Za-z0-9.]+", "-", plain)
+    plain = one.file_name(patient=one.first.patient_key)
     names = [plain, *(f"{plain}-{number}" for number in range(2, len(taken) + 2))]
     return next(name for name in names if name not in taken)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cpca_jax.evaluation import METRICS, SliceScore, mean_scores
-from cpca_jax.units import Window
+from cpca_jax.units import DISPLAY, Window
 
 matplotlib.use("Agg")
 
@@ -27,8 +27,6 @@ HEADINGS = {
     "perceptual": "perceptual",
 }
 DIGITS = {"psnr": 2, "ssim": 4, "rmse_hu": 1, "bias_hu": 1, "perceptual": 4}
-# The deck's second case study; a soft-tissue window.
-DISPLAY = Window(-160, 240)
 ZOOM = 96
 
 

@@ -7,12 +7,20 @@ A network sees a HU window mapped linearly to [0, 1] and clipped; the deck's cod
 import dataclasses
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Int16, Num
 
 # Air and the lowest value of a 12-bit CT image; the floor of what a store may hold.
 AIR_HU = -1024
 HIGHEST_HU = 32767
+
+
+def whole_hu(hu: Num[np.ndarray, "*shape"]) -> Int16[np.ndarray, "*shape"]:
+    """Rounded to whole HU and clipped to [-1024, 32767], as stores hold them."""
+    whole: Int16[np.ndarray, "*shape"] = np.clip(np.rint(hu), AIR_HU, HIGHEST_HU).astype(np.int16)
+    return whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,3 +55,7 @@ class Window:
 
     def __str__(self) -> str:
         return f"[{self.low:g}, {self.high:g}] HU"
+
+
+# What slices are shown in: a soft-tissue window, that of the deck's second case study.
+DISPLAY = Window(-160, 240)

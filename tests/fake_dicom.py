@@ -48,15 +48,21 @@ def ct_slice(pixels_hu: np.ndarray, *, position_mm: float = 0.0, **changes: Any)
 
 
 def save(dataset: Dataset, path: Path, *, syntax: UID = ExplicitVRLittleEndian) -> Path:
-    """Write a data set with preamble and file meta information."""
+    """Write a data set with preamble and file meta information.
+
+    Pixels are compressed if `syntax` is, unless they are already.
+    """
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID = syntax
+    compress = syntax.is_encapsulated and not dataset["PixelData"].is_undefined_length
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian if compress else syntax
     meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", CTImageStorage)
     meta.MediaStorageSOPInstanceUID = dataset.get("SOPInstanceUID") or generate_uid()
     path.parent.mkdir(parents=True, exist_ok=True)
     if not syntax.is_little_endian:
         dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
     written = FileDataset(path, dataset, preamble=b"\0" * 128, file_meta=meta)
+    if compress:
+        written.compress(syntax, generate_instance_uid=False)
     pydicom.dcmwrite(path, written, enforce_file_format=True)
     return path
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cpca_jax.units import Window
+from cpca_jax.units import Window, whole_hu
 
 WINDOW = Window(-300, 300)
 
@@ -25,3 +25,9 @@ def test_stored_integers_are_not_truncated():
 def test_containment():
     assert WINDOW.contains(Window(-160, 240))
     assert not WINDOW.contains(Window(-1024, 240))
+
+
+def test_whole_hu_is_rounded_and_clipped_before_it_becomes_int16():
+    whole = whole_hu(np.array([-5000.0, -1024.4, 0.5, 1.5, 99.6, 40000.0]))
+    assert whole.dtype == np.int16
+    np.testing.assert_array_equal(whole, [-1024, -1024, 0, 2, 100, 32767])

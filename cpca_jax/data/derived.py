@@ -25,8 +25,10 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from cpca_jax.data.attributes import Attributes, Reported
 from cpca_jax.data.header import Header
 
-# Values of the pixels that were, and signatures over them.
+# Values of the pixels that were, how those were made, and signatures over them.
 _STALE = (
+    "SourceImageSequence",
+    "DerivationCodeSequence",
     "SmallestImagePixelValue",
     "LargestImagePixelValue",
     "SmallestPixelValueInSeries",
@@ -131,9 +133,8 @@ def write_derived(
     with Reported(source.path.name, "the file"):
         dataset = pydicom.dcmread(source.path, stop_before_pixels=True, force=True)
         _derive(dataset, series, source, used)
-        dataset.SourceImageSequence = Items([_source(reference) for reference in used])
-        if not used:
-            del dataset.SourceImageSequence
+        if used:
+            dataset.SourceImageSequence = Items([_source(reference) for reference in used])
         dtype = "<i2" if source.signed else "<u2"
         dataset.PixelData = stored.astype(dtype).tobytes()
         dataset["PixelData"].VR = "OW"
@@ -150,8 +151,6 @@ def _derive(
     values = [str(value) for value in source.image_type[1:]] or ["PRIMARY"]
     dataset.ImageType = ["DERIVED", *values]
     dataset.DerivationDescription = derivation.text
-    if "DerivationCodeSequence" in dataset:
-        del dataset.DerivationCodeSequence
     _lossy(dataset)
     dataset.ContributingEquipmentSequence = Items([
         *dataset.get("ContributingEquipmentSequence", []),

@@ -6,6 +6,7 @@ that a CT slice must have is checked, and each failure is one `DicomError`.
 """
 
 import dataclasses
+import functools
 import io
 import logging
 import os
@@ -88,7 +89,7 @@ class Slice(Header):
     stored: Int32[np.ndarray, "y x"]
     outside: Bool[np.ndarray, "y x"]
 
-    @property
+    @functools.cached_property
     def hu(self) -> Float32[np.ndarray, "y x"]:
         """HU, not rounded; padding is air."""
         hu = self.stored * np.float64(self.slope) + self.intercept
@@ -97,9 +98,7 @@ class Slice(Header):
     @property
     def pixels_hu(self) -> Int16[np.ndarray, "y x"]:
         """HU, rounded; padding and all below -1024 HU are -1024."""
-        rounded = np.clip(np.rint(self.hu), units.AIR_HU, units.HIGHEST_HU)
-        pixels_hu: Int16[np.ndarray, "y x"] = rounded.astype(np.int16)
-        return pixels_hu
+        return units.whole_hu(self.hu)
 
 
 def is_dicom(path: Path) -> bool:

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Shaped
 from cpca_jax.errors import DicomError
 from cpca_jax.types import VolumeHU
 
-# Noise of the full and of the quarter dose, HU.
+# Noise of the full and of the quarter dose, or before and after denoising, HU.
 Noise = tuple[float, float]
 
 # Soft tissue: what lies between is neither air nor bone, and is not clipped at -1024 HU.
@@ -84,12 +84,32 @@ def measure_noise(full: VolumeHU, quarter: VolumeHU) -> Noise | None:
         Median high-frequency noise of the full and of the quarter dose in HU, or None where
         no slice shows soft tissue.
     """
-    pairs = [_noise_of_slice(full[z], quarter[z]) for z in _places(full)]
+    pairs = [noise_of_slice(full[z], quarter[z]) for z in _places(full)]
     measured = [noise for noise in pairs if noise]
     if not measured:
         return None
     full_hu, quarter_hu = np.median(measured, axis=0)
     return float(full_hu), float(quarter_hu)
+
+
+def noise_of_slice(
+    one: Shaped[np.ndarray, "y x"], other: Shaped[np.ndarray, "y x"]
+) -> Noise | None:
+    """Noise of a slice and of its twin in the same soft tissue.
+
+    Args:
+        one: in HU.
+        other: the same slice at another dose, or denoised.
+
+    Returns:
+        High-frequency noise of both in HU, or None where there is hardly any soft tissue.
+    """
+    # The mean of the two treats them alike, so that swapping them swaps the answer.
+    mean = (one.astype(np.float32) + other) / 2
+    tissue = (mean > _TISSUE_HU[0]) & (mean < _TISSUE_HU[1])
+    if np.count_nonzero(tissue[1:-1, 1:-1]) < _FEWEST_PIXELS:
+        return None
+    return noise_sd_hu(one, tissue), noise_sd_hu(other, tissue)
 
 
 def noise_sd_hu(image: Shaped[np.ndarray, "y x"], where: Bool[np.ndarray, "y x"]) -> float:
@@ -136,15 +156,3 @@ def _block_means(slices: VolumeHU) -> Shaped[np.ndarray, "z rows columns"]:
         len(slices), y, _BLOCK, x, _BLOCK
     ).mean(axis=(2, 4))
     return means
-
-
-def _noise_of_slice(
-    full: Shaped[np.ndarray, "y x"], quarter: Shaped[np.ndarray, "y x"]
-) -> Noise | None:
-    """Noise of both dose levels in the same tissue, None where there is hardly any."""
-    # The mean of the two treats them alike, so that swapping them swaps the answer.
-    mean = (full.astype(np.float32) + quarter) / 2
-    tissue = (mean > _TISSUE_HU[0]) & (mean < _TISSUE_HU[1])
-    if np.count_nonzero(tissue[1:-1, 1:-1]) < _FEWEST_PIXELS:
-        return None
-    return noise_sd_hu(full, tissue), noise_sd_hu(quarter, tissue)

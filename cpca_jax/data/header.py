@@ -174,14 +174,14 @@ def _require_single_ct_image(attributes: Attributes) -> None:
     if "LOCALIZER" in _image_type(attributes):
         raise LocalizerError(f"{attributes.name}: is a localizer")
     if not attributes.values("Modality"):
-        attributes.require("Modality", "CT")
+        raise attributes.refused("Modality", "missing", "CT")
     if attributes.text("SOPClassUID").startswith(_SECONDARY_CAPTURE):
         raise NotCTError(f"{attributes.name}: is a secondary capture; not a CT image")
     try:
         attributes.require("Modality", "CT")
+        # An inverted or an untold grey scale is a fault of a CT image, which `_storage` names.
         if attributes.text("PhotometricInterpretation") not in {"MONOCHROME1", ""}:
-            attributes.whole("SamplesPerPixel", range(1, 2))
-            attributes.require("PhotometricInterpretation", "MONOCHROME2")
+            _require_grey(attributes)
     except DicomError as error:
         raise NotCTError(f"{error}; not a CT image") from None
     several = attributes.values("NumberOfFrames") and attributes.number("NumberOfFrames") != 1
@@ -193,10 +193,14 @@ def _require_single_ct_image(attributes: Attributes) -> None:
         )
 
 
-def _storage(attributes: Attributes) -> tuple[int, bool]:
-    """BitsStored, and whether values are signed, of a 16-bit grey image."""
+def _require_grey(attributes: Attributes) -> None:
     attributes.whole("SamplesPerPixel", range(1, 2))
     attributes.require("PhotometricInterpretation", "MONOCHROME2")
+
+
+def _storage(attributes: Attributes) -> tuple[int, bool]:
+    """BitsStored, and whether values are signed, of a 16-bit grey image."""
+    _require_grey(attributes)
     attributes.whole("BitsAllocated", range(16, 17))
     bits = attributes.whole("BitsStored", range(1, 17))
     attributes.whole("HighBit", range(bits - 1, bits))

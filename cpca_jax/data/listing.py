@@ -15,7 +15,7 @@ class Listing:
     """The files below a folder.
 
     Attributes:
-        paths: in a fixed order, without hidden files and DICOM's indices (DICOMDIR).
+        paths: absolute, in a fixed order, without hidden files and DICOM's indices (DICOMDIR).
         projections: how many more lie in folders of projections.
     """
 
@@ -24,11 +24,14 @@ class Listing:
 
 
 def list_files(root: Path) -> Listing:
-    """All files below `root`, following links to folders; no folder is visited twice."""
+    """All files below `root`, following links to folders; no folder is visited twice.
+
+    None where `root` is a file or is not there.
+    """
     paths: list[Path] = []
     projections = 0
     seen: set[str] = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in os.walk(os.path.abspath(root), followlinks=True):
         real = os.path.realpath(folder)
         subfolders[:] = [] if real in seen else sorted(s for s in subfolders if s[0] != ".")
         if real not in seen:

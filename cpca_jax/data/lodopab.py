@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from cpca_jax import units
-from cpca_jax.data import listing
 from cpca_jax.data.header import Header
+from cpca_jax.data.listing import Listing, list_files
 from cpca_jax.data.series import Found, Series, Track
 from cpca_jax.errors import VolumeError
 from cpca_jax.types import VolumeHU
+from cpca_jax.units import whole_hu
 
 MU_WATER, MU_AIR = 20.0, 0.02
 MU_MAX = 3071 * (MU_WATER - MU_AIR) / 1000 + MU_WATER
@@ -41,12 +41,13 @@ def is_lodopab(path: Path) -> bool:
     return bool(_FILE.fullmatch(path.name))
 
 
-def find_lodopab(root: Path, *, track: Track) -> Found:
+def find_lodopab(root: Path, *, track: Track, listed: Listing | None = None) -> Found:
     """Sort the ground-truth slices below a folder by patient.
 
     Args:
         root: a folder, searched with its subfolders.
         track: shows progress.
+        listed: the files below it, where they are listed already.
 
     Returns:
         A series for each patient; where the patients' numbers are missing, one for each file,
@@ -56,7 +57,7 @@ def find_lodopab(root: Path, *, track: Track) -> Found:
         VolumeError: a file is damaged or of another shape, or there is none.
     """
     root = Path(os.path.abspath(root))
-    listed = listing.list_files(root)
+    listed = listed or list_files(root)
     paths = [path for path in listed.paths if is_lodopab(path)]
     if not paths:
         raise VolumeError(f"{root.name}: no ground_truth_PART_NNN.hdf5, must hold at least one")
@@ -99,7 +100,7 @@ def read_lodopab(series: Series) -> VolumeHU:
         values = _read(path, rows)
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             raise VolumeError(f"{path.name}: values outside 0 to 1, must be LoDoPaB's attenuation")
-        volume[z : z + len(rows)] = np.rint(to_hu(values)).clip(units.AIR_HU, units.HIGHEST_HU)
+        volume[z : z + len(rows)] = whole_hu(to_hu(values))
         z += len(rows)
     return volume
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from jaxtyping import Num
 
-from cpca_jax import units
 from cpca_jax.data import phantom, physics
 from cpca_jax.data.lesions import (
     LesionTask,
@@ -22,6 +21,7 @@ from cpca_jax.data.lesions import (
 )
 from cpca_jax.data.simulation import INTERVAL_MM, seed_of
 from cpca_jax.types import VolumeHU
+from cpca_jax.units import whole_hu
 
 # A phantom has no noise: only organs with their texture are so even.
 _PHANTOM_LIMITS = Limits(sd_hu=15.0, gradient_hu_per_mm=4.0)
@@ -159,9 +159,3 @@ def phantom_scans(
         )
         background = Background(made.truth_hu, spacing, made.interval_mm, noiseless=True)
         yield matched_scans(background, tasks, places, dose=dose, seed=own, scanner=scanner)
-
-
-def whole_hu(volume_hu: Num[np.ndarray, "z y x"]) -> VolumeHU:
-    """Rounded to whole HU, as stores and files hold them."""
-    clipped: VolumeHU = np.clip(np.rint(volume_hu), units.AIR_HU, units.HIGHEST_HU).astype(np.int16)
-    return clipped

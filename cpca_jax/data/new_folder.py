@@ -5,10 +5,10 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cpca_jax.errors import OutputError, TakenError
+from cpca_jax.errors import InputError, OutputError, TakenError
 
 
 @contextlib.contextmanager
@@ -47,17 +47,24 @@ def appearing(root: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def require_apart(output: Path, source: Path) -> None:
-    """Refuse an output that is a link, a file, or lies within the input.
+def require_apart(
+    output: Path, sources: Iterable[Path], *, error: type[InputError] = OutputError
+) -> None:
+    """Refuse an output that is a link, a file, or lies within an input.
+
+    Args:
+        output: the folder to be.
+        sources: the folders that are read.
+        error: what to raise.
 
     Raises:
-        OutputError: naming what is wrong.
+        InputError: an `error`, naming what is wrong.
     """
     absolute = Path(os.path.abspath(output))
     if absolute.is_symlink() or (absolute.exists() and not absolute.is_dir()):
-        raise OutputError(f"{absolute.name}: is not a folder, --output must be one, and no link")
-    if absolute.resolve().is_relative_to(source.resolve()):
-        raise OutputError(f"{absolute.name}: lies in the input, --output must be outside it")
+        raise error(f"{absolute.name}: is not a folder, --output must be one, and no link")
+    if any(absolute.resolve().is_relative_to(source.resolve()) for source in sources):
+        raise error(f"{absolute.name}: lies in the input, --output must be outside it")
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -78,13 +85,13 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def disk_errors(name: str) -> Iterator[None]:
-    """Say what the disk refused, by the name of what was to be written."""
+def disk_errors(name: str, *, error: type[InputError] = OutputError) -> Iterator[None]:
+    """Say what the disk refused, as an `error` with the name of what was to be written."""
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OutputError(f"{name}: cannot be written: {reason}") from error
+    except OSError as refusal:
+        reason = refusal.strerror or type(refusal).__name__
+        raise error(f"{name}: cannot be written: {reason}") from refusal
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,24 +8,24 @@ import hashlib
 import os
 from pathlib import Path
 
-import numpy as np
-
-from cpca_jax import units
-from cpca_jax.data import folders, listing, nifti
+from cpca_jax.data import folders, nifti
 from cpca_jax.data.header import Header
+from cpca_jax.data.listing import Listing, list_files
 from cpca_jax.data.series import Found, Series, Track
 from cpca_jax.errors import VolumeError
 from cpca_jax.types import VolumeHU
+from cpca_jax.units import whole_hu
 
 _NOTE = "NIfTI files name no patient: each name counts as one, --split_file may say otherwise"
 
 
-def find_nifti(root: Path, *, track: Track) -> Found:
+def find_nifti(root: Path, *, track: Track, listed: Listing | None = None) -> Found:
     """Read the headers of all NIfTI volumes below a folder.
 
     Args:
         root: a folder, searched with its subfolders.
         track: shows progress.
+        listed: the files below it, where they are listed already.
 
     Returns:
         A series for each volume, in the order of their names.
@@ -34,7 +34,7 @@ def find_nifti(root: Path, *, track: Track) -> Found:
         VolumeError: none can be used.
     """
     root = Path(os.path.abspath(root))
-    listed = listing.list_files(root)
+    listed = listed or list_files(root)
     paths = [path for path in listed.paths if nifti.is_nifti(path)]
     found: list[Series] = []
     refused: list[str] = []
@@ -63,8 +63,7 @@ def read_nifti_series(series: Series) -> VolumeHU:
     volume = nifti.read_nifti(path).volume_hu
     if volume.shape != (len(series.headers), *series.first.shape):
         raise VolumeError(f"{path.name}: changed while being read; start again")
-    clipped: VolumeHU = np.rint(volume).clip(units.AIR_HU, units.HIGHEST_HU).astype(np.int16)
-    return clipped
+    return whole_hu(volume)
 
 
 def _series(path: Path, root: Path) -> Series:

@@ -6,8 +6,10 @@ SliceLocation is left alone: in the AAPM-Mayo challenge it has the opposite sign
 """
 
 import dataclasses
+import functools
 import math
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from cpca_jax.data import dicom, folders, listing
+from cpca_jax.data import dicom, folders
 from cpca_jax.data.dicom import Slice
 from cpca_jax.data.header import STRICT, Allowances, Header
 from cpca_jax.data.header_pool import read_headers
+from cpca_jax.data.listing import Listing, list_files
 from cpca_jax.errors import DicomError, LocalizerError, NotCTError
 from cpca_jax.types import VolumeHU
 
@@ -56,12 +59,12 @@ class Series:
         """`folders.FULL`, `folders.QUARTER`, or None where no folder name tells."""
         return folders.dose_level(self.first.folders)
 
-    @property
+    @functools.cached_property
     def positions_mm(self) -> tuple[float, ...]:
         """Places along the normal, ascending."""
         return tuple(header.position_mm for header in self.headers)
 
-    @property
+    @functools.cached_property
     def steps_mm(self) -> tuple[float, ...]:
         """Distances of consecutive slices; one less than there are slices."""
         return tuple(float(step) for step in np.diff(self.positions_mm))
@@ -81,6 +84,12 @@ class Series:
         """For messages: patient key, kernel, thickness."""
         first = self.first
         return f"{first.patient_key} {first.kernel} {first.thickness_mm:g} mm"
+
+    def file_name(self, *, patient: str) -> str:
+        """A name for files: `patient`, if any, kernel, thickness; no blanks or odd characters."""
+        first = self.first
+        parts = (patient, first.kernel, f"{first.thickness_mm:g}mm")
+        return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(part for part in parts if part))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,17 +115,25 @@ class Found:
     other: tuple[str, ...] = ()
 
 
-def _no_track(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
+def no_track(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
+    """The items as they are; nothing is shown."""
     return items
 
 
-def find_series(root: Path, *, track: Track = _no_track, allowances: Allowances = STRICT) -> Found:
+def find_series(
+    root: Path,
+    *,
+    track: Track = no_track,
+    allowances: Allowances = STRICT,
+    listed: Listing | None = None,
+) -> Found:
     """Read the headers of all files below a folder and sort them into series.
 
     Args:
         root: a folder, searched with its subfolders and links to folders.
         track: shows progress over the files.
         allowances: what may be missing in a file.
+        listed: the files below it, where they are listed already.
 
     Returns:
         Series in the order of patient, kernel, thickness and folder, and what was left out.
@@ -127,7 +144,7 @@ def find_series(root: Path, *, track: Track = _no_track, allowances: Allowances 
     root = Path(os.path.abspath(root))
     if not root.is_dir():
         raise DicomError(f"{root.name}: is not a folder, must be one with DICOM files")
-    listed = listing.list_files(root)
+    listed = listed or list_files(root)
     paths = listed.paths
     headers: list[Header] = []
     refused: list[str] = []

@@ -1,11 +1,12 @@
 """Whether a series may be denoised, and what its user should know."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from cpca_jax.data import dicom
 from cpca_jax.data.dicom import Slice
+from cpca_jax.data.header import Header
 from cpca_jax.data.neighbours import neighbour_runs
 from cpca_jax.data.series import Found, Series
 from cpca_jax.errors import DicomError
@@ -18,6 +19,7 @@ _STRAIGHT = 0.5
 _FAR = 1.5
 # No tissue and no metal in the usual or the extended scale has other values.
 _PLAUSIBLE_HU = (-1200, 20000)
+# How many messages of one kind are said before the rest is only counted.
 _LISTED = 5
 
 
@@ -27,11 +29,25 @@ def report(found: Found, say: Callable[[str], None]) -> None:
     for what, count in aside.items():
         if count:
             say(f"left out: {count} {what}")
-    for verb, messages in (("left out", found.other), ("refused", found.refused)):
-        for message in messages[:_LISTED]:
-            say(f"{verb}: {message}")
-        if len(messages) > _LISTED:
-            say(f"{verb}: {len(messages) - _LISTED} more")
+    say_first("left out", found.other, say)
+    say_first("refused", found.refused, say)
+
+
+def say_first(
+    verb: str, messages: Sequence[str], say: Callable[[str], None], *, rest: str = "more"
+) -> None:
+    """Say the first few messages, and how many there are beside.
+
+    Args:
+        verb: what became of what they are about, "refused".
+        messages: one line each.
+        say: gets the lines.
+        rest: what stands behind the number of the others.
+    """
+    for message in messages[:_LISTED]:
+        say(f"{verb}: {message}")
+    if len(messages) > _LISTED:
+        say(f"{verb}: {len(messages) - _LISTED} {rest}")
 
 
 def check(one: Series, slices: int, *, repair_uids: bool) -> list[str]:
@@ -66,18 +82,17 @@ def require_whole(one: Series, others: Iterable[Series]) -> None:
     Raises:
         DicomError: slices of one SeriesInstanceUID interleave or abut in two folders.
     """
-    first, places = one.first, set(np.round(one.positions_mm, 2))
-    reach = 1.5 * max(one.steps_mm, default=first.thickness_mm)
+    if not one.first.series_key:
+        return
+    places = set(np.round(one.positions_mm, 2))
+    reach = 1.5 * max(one.steps_mm, default=one.first.thickness_mm)
     low, high = min(places) - reach, max(places) + reach
+    # Places last: there may be thousands of series, and most are of another UID.
     for other in others:
-        near = [place for place in np.round(other.positions_mm, 2) if low <= place <= high]
-        same = (first.series_key, first.patient_key, first.kernel, first.shape) == (
-            other.first.series_key,
-            other.first.patient_key,
-            other.first.kernel,
-            other.first.shape,
-        )
-        if other is not one and first.series_key and same and near and not places & set(near):
+        if other is one or _origin(other.first) != _origin(one.first):
+            continue
+        near = {place for place in np.round(other.positions_mm, 2) if low <= place <= high}
+        if near and not places & near:
             raise DicomError(
                 f"{one.label}: {len(one.headers)} slices here and {len(other.headers)} in another "
                 "folder are of one series, must lie in one folder"
@@ -88,6 +103,11 @@ def implausible_pixels(image: Slice) -> int:
     """How many pixels within the scan have HU that nothing has."""
     low, high = _PLAUSIBLE_HU
     return int(np.count_nonzero((image.hu < low) | (image.hu > high)))
+
+
+def _origin(first: Header) -> tuple[object, ...]:
+    """What slices of one SeriesInstanceUID share, whatever folder they lie in."""
+    return first.series_key, first.patient_key, first.kernel, first.shape
 
 
 def _require_uids(one: Series, repair_uids: bool) -> None:
@@ -109,11 +129,12 @@ def _require_uids(one: Series, repair_uids: bool) -> None:
 def _uneven(one: Series, slices: int) -> str:
     if len(neighbour_runs(one.positions_mm, tolerance=_EVEN)) <= 1:
         return ""
-    steps = f"{min(one.steps_mm):g} to {max(one.steps_mm):g} mm"
+    least = min(one.steps_mm)
+    steps = f"{least:g} to {max(one.steps_mm):g} mm"
     apart = [
         f"{place:g}"
         for place, step in zip(one.positions_mm, one.steps_mm, strict=False)
-        if abs(step - min(one.steps_mm)) > _EVEN * min(one.steps_mm)
+        if abs(step - least) > _EVEN * least
     ]
     where = f"after the positions {', '.join(apart[:5])} mm"
     if slices > 1:

@@ -3,15 +3,14 @@
 import hashlib
 
 import numpy as np
-from jaxtyping import Shaped
 
-from cpca_jax import units
 from cpca_jax.data import phantom, physics
 from cpca_jax.data.calibration import Calibration, calibrate
 from cpca_jax.data.manifest import SeriesInfo
 from cpca_jax.data.series import Series
 from cpca_jax.errors import DicomError, InputError
 from cpca_jax.types import VolumeHU
+from cpca_jax.units import whole_hu
 
 # Distance and thickness of a phantom's slices: contiguous, because their noise is independent.
 INTERVAL_MM = 3.0
@@ -45,7 +44,7 @@ def lower_dose(
         )
     except InputError as error:
         raise DicomError(f"{one.label}: {error}") from error
-    return _stored(noisy), fitted
+    return whole_hu(noisy), fitted
 
 
 def phantom_pair(
@@ -90,14 +89,9 @@ def phantom_pair(
         dose=dose,
         lesions=tuple({f: float(getattr(lesion, f)) for f in fields} for lesion in made.lesions),
     )
-    return info, _stored(quarter), _stored(full)
+    return info, whole_hu(quarter), whole_hu(full)
 
 
 def seed_of(seed: int, name: str) -> int:
     """A seed below 2**31 for each name, which does not hang on what other names there are."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:4], "big") >> 1
-
-
-def _stored(volume_hu: Shaped[np.ndarray, "z y x"]) -> VolumeHU:
-    clipped: VolumeHU = np.clip(np.rint(volume_hu), units.AIR_HU, units.HIGHEST_HU).astype(np.int16)
-    return clipped

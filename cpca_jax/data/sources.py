@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cpca_jax.data import dicom, folders, listing, lodopab, nifti, nifti_series, pairs, series
+from cpca_jax.data.listing import Listing
 from cpca_jax.data.pairs import Pair
 from cpca_jax.data.series import Found, Series, Track
 from cpca_jax.errors import ConfigError, DicomError
@@ -125,30 +126,39 @@ def gather(inputs: Inputs, *, track: Track) -> Gathered:
         VolumeError: likewise.
         ConfigError: two folders of different kinds.
     """
-    kinds = {recognise(path) for path in inputs.folders}
+    listed = {path: listing.list_files(path) for path in inputs.folders}
+    kinds = {recognise(path, listed=listed[path]) for path in inputs.folders}
     if len(kinds) > 1:
         raise ConfigError(f"--full and --quarter hold {' and '.join(sorted(kinds))}, must be alike")
     (kind,) = kinds
     find = SOURCES[kind].find
     if inputs.both:
-        found = find(inputs.both, track=track)
+        found = find(inputs.both, track=track, listed=listed[inputs.both])
     else:
         sides = ((inputs.full, folders.FULL), (inputs.quarter, folders.QUARTER))
-        found = _together([_of_level(find(p, track=track), level) for p, level in sides if p])
+        found = _together([
+            _of_level(find(path, track=track, listed=listed[path]), level)
+            for path, level in sides
+            if path
+        ])
     layouts = {folders.layout(one.first.folders) for one in found.series}
     layout = kind if kind == "LoDoPaB" else ", ".join(sorted(layouts))
     return Gathered(kind, layout, found, inputs.folders[0].name)
 
 
-def recognise(root: Path) -> str:
+def recognise(root: Path, *, listed: Listing | None = None) -> str:
     """Which kind of files a folder holds; the first of `SOURCES` where there are several.
+
+    Args:
+        root: the folder.
+        listed: the files below it, where they are listed already.
 
     Raises:
         DicomError: it is not a folder, or holds none of them.
     """
     if not root.is_dir():
         raise DicomError(f"{root.name}: is not a folder, must be one with CT images")
-    listed = listing.list_files(root)
+    listed = listed or listing.list_files(root)
     for kind, source in SOURCES.items():
         if any(source.holds(path) for path in listed.paths):
             return kind

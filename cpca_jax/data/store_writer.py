@@ -1,19 +1,19 @@
 """Writing a store so that it appears complete or not at all."""
 
-import contextlib
 import dataclasses
 import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cpca_jax.data import manifest
+from cpca_jax.data import manifest, new_folder
 from cpca_jax.data.manifest import ArrayFile, SeriesInfo
 from cpca_jax.errors import StoreError
 from cpca_jax.types import SliceHU, VolumeHU
@@ -41,13 +41,9 @@ class StoreWriter:
             StoreError: `root` is taken, a link, or within one of `sources`.
         """
         self.root = Path(os.path.abspath(root))
-        if self.root.is_symlink() or (self.root.exists() and not self.root.is_dir()):
-            raise StoreError(f"{self.root.name}: is not a folder, --output must be a new one")
+        new_folder.require_apart(self.root, sources, error=StoreError)
         if self.root.exists() and any(self.root.iterdir()):
             raise StoreError(f"{self.root.name}: is not empty, --output must be a new folder")
-        for source in sources:
-            if self.root.resolve().is_relative_to(source.resolve()):
-                raise StoreError(f"{self.root.name}: lies in the input, --output must be outside")
         self._entries: list[manifest.Entry] = []
         self._pages: list[str] = []
         self._partial = self.root.with_name(f".{self.root.name}.partial")
@@ -206,9 +202,9 @@ class StoreWriter:
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())
-            _sync_folder(self._partial)
+            new_folder.sync_folder(self._partial)
             os.rename(self._partial, self.root)  # replaces an empty folder, never a full one
-            _sync_folder(self.root.parent)
+            new_folder.sync_folder(self.root.parent)
 
     def _require_alone(self) -> None:
         """Two writers of one store must not share the folder."""
@@ -221,13 +217,8 @@ class StoreWriter:
             os.close(self._lock)
             raise StoreError(f"{self.root.name}: is being written by another prepare.py")
 
-    @contextlib.contextmanager
-    def _disk_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise StoreError(f"{self.root.name}: cannot be written: {reason}") from error
+    def _disk_errors(self) -> AbstractContextManager[None]:
+        return new_folder.disk_errors(self.root.name, error=StoreError)
 
 
 def file_digest(path: Path) -> str:
@@ -249,11 +240,3 @@ def _finished(progress: Path) -> dict[str, dict[str, Any]]:
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, StoreError):
             break
     return finished
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -99,14 +99,7 @@ def test_padding_value_with_the_other_sign(tmp_path):
 )
 def test_transfer_syntaxes(tmp_path, syntax):
     image = fake_dicom.body(1, noise_hu=30.0, size=64)[0]
-    dataset = fake_dicom.ct_slice(image)
-    path = tmp_path / "a"
-    if syntax.is_encapsulated:
-        dataset = pydicom.dcmread(fake_dicom.save(dataset, path))
-        dataset.compress(syntax, generate_instance_uid=False)
-        dataset.save_as(path)
-    else:
-        fake_dicom.save(dataset, path, syntax=syntax)
+    path = fake_dicom.save(fake_dicom.ct_slice(image), tmp_path / "a", syntax=syntax)
     np.testing.assert_array_equal(dicom.read_slice(path).pixels_hu, np.maximum(image, -1024))
 
 
@@ -186,9 +179,8 @@ def test_too_few_rows_for_the_pixels_are_refused(tmp_path):
 
 def test_compressed_pixels_of_another_shape_are_refused(tmp_path):
     image = fake_dicom.body(1, noise_hu=30.0, size=64)[0]
-    path = fake_dicom.write_slice(tmp_path / "a", image)
+    path = fake_dicom.save(fake_dicom.ct_slice(image), tmp_path / "a", syntax=JPEG2000Lossless)
     dataset = pydicom.dcmread(path)
-    dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
     dataset.Rows = 32
     dataset.save_as(path)
     with pytest.raises(DicomError, match="a: PixelData"):

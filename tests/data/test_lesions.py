@@ -17,15 +17,10 @@ from cpca_jax.data.lesions import (
     insert_lesions,
     roi_edge,
 )
-from cpca_jax.data.matched_scans import (
-    Background,
-    MatchedScans,
-    matched_scans,
-    phantom_scans,
-    whole_hu,
-)
+from cpca_jax.data.matched_scans import Background, MatchedScans, matched_scans, phantom_scans
 from cpca_jax.data.physics import Scanner
 from cpca_jax.errors import InputError
+from cpca_jax.units import whole_hu
 
 SPACING_MM, INTERVAL_MM = 1.0, 3.0
 # Few rays, for coarse pixels: the same physics fast.

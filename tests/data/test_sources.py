@@ -9,6 +9,8 @@ import pytest
 
 from cpca_jax.data import folders, header_pool, listing, series, sources
 from cpca_jax.data.sources import Inputs
+from cpca_jax.denoise_folder import Choices, denoise_folder
+from cpca_jax.denoiser import IDENTITY, load_run
 from cpca_jax.errors import ConfigError, DicomError, VolumeError
 
 
@@ -252,6 +254,25 @@ def test_dicomdir_and_hidden_files_are_never_opened(tmp_path, monkeypatch):
     assert gathered(tmp_path).found.foreign == 0
     assert opened
     assert not {"DICOMDIR", ".x"} & set(opened)
+
+
+def test_folders_are_listed_once(tmp_path, monkeypatch):
+    root = tmp_path / "in"
+    write_levels([root / "full_3mm", root / "quarter_3mm"])
+    walked = []
+    walk = listing.os.walk
+    monkeypatch.setattr(
+        listing.os,
+        "walk",
+        lambda top, **options: walked.append(str(top)) or walk(top, **options),
+    )
+    gathered(root)
+    assert walked == [str(root)]
+    gathered(full=root / "full_3mm", quarter=root / "quarter_3mm")
+    assert walked[1:] == [str(root / "full_3mm"), str(root / "quarter_3mm")]
+    walked.clear()
+    denoise_folder(load_run(IDENTITY), root, tmp_path / "out", Choices(repair_uids=True))
+    assert walked == [str(root)]
 
 
 def test_a_file_that_vanishes_is_named(tmp_path):
