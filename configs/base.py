@@ -26,6 +26,10 @@ def get_config() -> ConfigDict:
             "air_fraction": 0.85,
             "train_split": "train",
             "validation_split": "validation",  # empty: no validation
+            # Cross-validation: of so many parts of train_split's patients, the one numbered `fold`
+            # validates instead and the others train. 0: none.
+            "folds": 0,
+            "fold": 0,
         },
         "model": {"name": "cpca", "slices": 1, "fields": _open()},
         "critic": {"name": "wgan_vgg", "fields": _open()},

@@ -1,17 +1,67 @@
 """The deck's experiments as one: every training, table and figure of its slides.
 
-python reproduce.py --config configs/deck.py:demo --workdir DIR
+python reproduce.py --config configs/deck.py:small --workdir DIR
 
-":demo" is minutes on two cores, on small phantoms; ":small" is hours on two cores, on phantoms of
-512x512. The deck's own size needs its data and an accelerator; it is not here yet.
+":demo" is minutes on two cores, on small phantoms; ":small" hours on two cores, on phantoms of
+512x512; ":full" is the deck's own size, for a GPU or TPU.
 """
+
+import dataclasses
 
 from ml_collections import ConfigDict
 
 from configs import base, cascade, cnn, gan3d, red_cnn, wgan_vgg
 from cpca_jax.errors import ConfigError
 
-# Trainings of single slices with their own recipes, by the deck's name.
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How long the parts of a reproduction are.
+
+    Attributes:
+        phantoms: what prepare.py --phantom takes.
+        epochs: of every training.
+        first: the epoch of the 2D training at which fine-tuning begins.
+        steps: of an epoch.
+        deep: slices of the 3D networks.
+        listed: methods without a row in the deck's table, as rows of ours.
+        questions: whether the discussion's questions get trainings.
+        observer: lesions and scans of the detectability study.
+    """
+
+    phantoms: dict[str, float]
+    epochs: int
+    first: int
+    steps: int
+    deep: tuple[int, ...]
+    listed: tuple[str, ...]
+    questions: bool
+    observer: dict[str, int]
+
+
+SCALES = {
+    "demo": Scale(
+        {"count": 5, "test_count": 2, "validation_count": 1, "slices": 8, "size": 192},
+        epochs=3,
+        first=1,
+        steps=8,
+        deep=(3,),
+        listed=(),
+        questions=True,
+        observer={"phantoms": 3, "slices": 3, "size": 192, "rois": 40, "readers": 6},
+    ),
+    "small": Scale(
+        {"count": 18, "test_count": 8, "validation_count": 2, "slices": 20, "size": 512},
+        epochs=10,
+        first=3,
+        steps=60,
+        deep=(3, 5, 7),
+        listed=("CNN", "GAN-3D", "CNN-Cascade"),
+        questions=True,
+        observer={"phantoms": 8, "slices": 4, "size": 512, "rois": 60, "readers": 20},
+    ),
+}
+# Single slices in, with recipes of their own, by the deck's name.
 OTHERS = {
     "RED-CNN": red_cnn,
     "WGAN-VGG": wgan_vgg,
@@ -19,68 +69,104 @@ OTHERS = {
     "GAN-3D": gan3d,
     "CNN-Cascade": cascade,
 }
-# The table's rows: the deck's, and after them those that it only lists.
-DECKS, LISTED = ["RED-CNN", "WGAN-VGG", "CPCA-1"], ["CNN", "GAN-3D", "CNN-Cascade"]
-# How long the parts of each size are: phantoms (count, slices, pixels), epochs of a training, the
-# epoch at which fine-tuning begins, steps an epoch, and the 3D networks' slices.
-SCALES = {
-    "demo": ((5, 12, 256), 4, 2, 40, (3,)),
-    "small": ((16, 24, 512), 24, 6, 100, (3, 5, 7)),
-}
+# The Mayo slices that the deck shows are 1 mm thick.
+INTERVAL_MM = 1.0
 
 
-def get_config(scale: str = "small") -> ConfigDict:
+def get_config(name: str = "small") -> ConfigDict:
     """All trainings of one size, and what is made of them."""
-    if scale not in SCALES:
-        raise ConfigError(f"configs/deck.py:{scale}, must be one of {', '.join(SCALES)}")
-    (count, slices, size), epochs, first, steps, deep = SCALES[scale]
-    trainings = {"CPCA-1": (_adversarial(1, epochs, steps), "")}
-    trainings["CPCA-1"][0].train.keep_every = first * steps
-    for i in deep:
-        trainings[f"CPCA-{i}"] = (_adversarial(i, epochs, steps), "")
-        trainings[f"CPCA_TF-{i}"] = (_transferred(i, epochs, first, steps), "CPCA-1")
-    for name, module in OTHERS.items():
-        config = module.get_config("cpu")
-        config.train.epochs, config.train.steps_per_epoch = epochs, steps
-        config.train.validation_slices = 4
-        trainings[name] = (config, "")
-    asked = f"CPCA_TF-{deep[0]}"
-    questions = {
-        f"{asked}, symmetric filters": {"rule": "symmetric"},
-        f"{asked}, random filters": {"rule": "fresh"},
-        f"{asked}, critic from scratch": {"critic": "fresh"},
-    }
-    for name, changes in questions.items():
-        config = _transferred(deep[0], epochs, first, steps)
-        config.transfer.update(changes)
-        trainings[name] = (config, "CPCA-1")
-    rows = [*DECKS, *(f"CPCA-{i}" for i in deep), *(f"CPCA_TF-{i}" for i in deep), *LISTED]
-    found = {"radius_mm": [3.0], "contrast_hu": [-30.0], "phantoms": 4, "slices": 4, "size": size}
+    if name not in SCALES:
+        raise ConfigError(f"configs/deck.py:{name}, must be one of {', '.join(SCALES)}")
+    scale = SCALES[name]
+    deep = [f"CPCA-{i}" for i in scale.deep] + [f"CPCA_TF-{i}" for i in scale.deep]
+    rows = ["RED-CNN", "WGAN-VGG", "CPCA-1", *deep, *scale.listed]
+    trainings = {row: _training(row, scale) for row in rows}
+    questions = _questions(scale) if scale.questions else {}
+    trainings |= questions
     return ConfigDict({
-        "scale": scale,
-        "phantoms": {"count": count, "slices": slices, "size": size, "dose": 0.25, "seed": 2017},
+        "scale": name,
+        "phantoms": scale.phantoms | {"dose": 0.25, "seed": 2017, "interval_mm": INTERVAL_MM},
         "trainings": {n: {"config": c, "source": source} for n, (c, source) in trainings.items()},
         "rows": rows,
-        "questions": [asked, *questions],
-        "deep": list(deep),
-        "detectability": found | {"rois": 60, "readers": 20},
+        "questions": [f"CPCA_TF-{scale.deep[0]}", *(n for n in questions if "TF" in n)],
+        "deep": list(scale.deep),
+        "detectability": {"radius_mm": [3.0], "contrast_hu": [-30.0]} | scale.observer,
     })
 
 
-def _adversarial(slices: int, epochs: int, steps: int) -> ConfigDict:
+Training = tuple[ConfigDict, str]
+
+
+def _training(row: str, scale: Scale) -> Training:
+    """The training behind a row of the table, and the one that it starts from."""
+    if row in OTHERS:
+        config = OTHERS[row].get_config("cpu")
+        if row == "WGAN-VGG":
+            config = _steady(config)
+        return _sized(config, scale), ""
+    kind, slices = row.split("-")
+    if kind == "CPCA_TF":
+        return _transferred(int(slices), scale), "CPCA-1"
+    config = _adversarial(int(slices), scale)
+    config.train.keep_every = scale.first * scale.steps
+    return config, ""
+
+
+def _adversarial(slices: int, scale: Scale) -> ConfigDict:
     """CPCA-i from scratch under the deck's objective."""
-    config = base.adversarial_for_two_cores(base.get_config())
+    config = _steady(base.adversarial_for_two_cores(base.get_config()))
     config.model.slices = slices
-    config.train.epochs, config.train.steps_per_epoch = epochs, steps
+    return _sized(config, scale)
+
+
+def _steady(config: ConfigDict) -> ConfigDict:
+    """Rates that keep the mean brightness of short adversarial trainings.
+
+    A generator that is faster than its critic wanders by tens of HU; at equal rates, falling as
+    the deck's do, it stays within a few.
+    """
+    config.optim.critic_learning_rate = config.optim.learning_rate
+    config.optim.decay = "inverse_epoch"
+    return config
+
+
+def _sized(config: ConfigDict, scale: Scale) -> ConfigDict:
+    config.train.epochs, config.train.steps_per_epoch = scale.epochs, scale.steps
     config.train.validation_slices = 4
     return config
 
 
-def _transferred(slices: int, epochs: int, first: int, steps: int) -> ConfigDict:
-    """CPCA-i fine-tuned from CPCA-1 as it was at epoch `first`, to the same last epoch."""
-    config = _adversarial(slices, epochs - first, steps)
-    config.transfer.step = first * steps
-    config.optim.first_epoch = first
-    config.optim.learning_rate *= 0.5  # the deck halves the rate for fine-tuning
-    config.optim.critic_learning_rate *= 0.5
+def _transferred(slices: int, scale: Scale) -> ConfigDict:
+    """CPCA-i fine-tuned from CPCA-1 as it was at epoch `first`, to the same last epoch.
+
+    As in the deck the rate begins at half of what training from scratch began with.
+    """
+    config = _adversarial(slices, scale)
+    config.train.epochs = scale.epochs - scale.first
+    config.transfer.step = scale.first * scale.steps
+    config.optim.first_epoch = scale.first
+    config.optim.learning_rate *= 0.5 * (scale.first + 1)
+    config.optim.critic_learning_rate *= 0.5 * (scale.first + 1)
     return config
+
+
+def _questions(scale: Scale) -> dict[str, Training]:
+    """The trainings that answer the deck's discussion, beside CPCA_TF-i itself."""
+    slices = scale.deep[0]
+    asked, alone = f"CPCA_TF-{slices}", "CPCA-1 without critic"
+    changes = {
+        f"{asked}, symmetric filters": ({"rule": "symmetric"}, "CPCA-1"),
+        f"{asked}, random filters": ({"rule": "fresh"}, "CPCA-1"),
+        f"{asked}, critic from scratch": ({"critic": "fresh"}, "CPCA-1"),
+        f"{asked}, no 2D critic": ({}, alone),
+        f"{asked}, no 2D critic, trained first": ({"critic_warmup_steps": scale.steps}, alone),
+    }
+    plain = _sized(base.pixels_only(base.pixels_for_two_cores(base.get_config())), scale)
+    plain.train.epochs = scale.first
+    plain.train.keep_every = scale.first * scale.steps
+    trainings: dict[str, Training] = {alone: (plain, "")}
+    for name, (change, source) in changes.items():
+        config = _transferred(slices, scale)
+        config.transfer.update(change)
+        trainings[name] = (config, source)
+    return trainings

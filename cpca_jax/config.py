@@ -35,6 +35,9 @@ class DataConfig:
     air_fraction: float
     train_split: str
     validation_split: str
+    # Runs from before there were folds have none.
+    folds: int = 0
+    fold: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,16 +175,6 @@ def to_json(experiment: Experiment) -> str:
     return json.dumps(dataclasses.asdict(experiment), indent=2, sort_keys=True)
 
 
-def differences(ours: Experiment, theirs: Experiment) -> list[str]:
-    """One line per field that differs: `train.seed: 1 here, 2 there`."""
-    a, b = (_flatten(dataclasses.asdict(e)) for e in (ours, theirs))
-    return [
-        f"{key}: {a.get(key)!r} here, {b.get(key)!r} there"
-        for key in sorted(a.keys() | b.keys())
-        if a.get(key) != b.get(key)
-    ]
-
-
 def _build(kind: Any, raw: Mapping[str, Any], path: str) -> Any:
     """Fill a dataclass from a mapping; every key must be known and present."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -192,6 +185,8 @@ def _build(kind: Any, raw: Mapping[str, Any], path: str) -> Any:
     hints = typing.get_type_hints(kind)
     values = {}
     for name in fields:
+        if name not in raw and fields[name].default is not dataclasses.MISSING:
+            continue
         if name not in raw:
             raise ConfigError(f"{prefix}{name}: missing; start from configs/base.py")
         hint, value = hints[name], raw[name]
@@ -275,6 +270,8 @@ def _data_rules(d: DataConfig) -> list[Rule]:
         ("data.batch", d.batch, d.batch > 0, "positive"),
         ("data.air_fraction", d.air_fraction, 0 < d.air_fraction <= 1, "in (0, 1]"),
         ("data.hardest", d.hardest, 0 < d.hardest <= 1, "in (0, 1]"),
+        ("data.folds", d.folds, d.folds == 0 or d.folds >= 2, "0 for none, or 2 or more"),
+        ("data.fold", d.fold, 0 <= d.fold < max(d.folds, 1), "below data.folds, from 0"),
     ]
 
 
@@ -290,11 +287,3 @@ def require_name(key: str, name: str, table: Mapping[str, Callable[..., Any] | A
     """
     if name not in table:
         raise ConfigError(f"config.{key}: '{name}' is not one of {', '.join(table)}")
-
-
-def _flatten(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{path}{key}"
-        flat |= _flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return flat

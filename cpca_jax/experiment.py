@@ -8,6 +8,7 @@ import flax.linen as nn
 from cpca_jax import losses, optim, penalties, perceptual, pretrained, transfer
 from cpca_jax.config import Experiment, require_name
 from cpca_jax.data.patches import AUGMENTATIONS, PatchSampler, PatchSpec
+from cpca_jax.data.splits import held_out
 from cpca_jax.data.store import PairedSeries, Store, open_store
 from cpca_jax.errors import ConfigError, StoreError
 from cpca_jax.models import build_critic, build_generator
@@ -149,7 +150,11 @@ def _data(experiment: Experiment, store: Store) -> tuple[PatchSampler, tuple[Pai
     )
     train = with_kernels(store.split(data.train_split), data.kernels)
     validation: tuple[PairedSeries, ...] = ()
-    if data.validation_split:
+    if data.folds:
+        held = held_out((series.patient for series in train), data.folds, data.fold)
+        validation = tuple(series for series in train if series.patient in held)
+        train = tuple(series for series in train if series.patient not in held)
+    elif data.validation_split:
         validation = with_kernels(store.split(data.validation_split), data.kernels)
     return PatchSampler(train, spec), validation
 

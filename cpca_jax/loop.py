@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 
@@ -15,30 +16,15 @@ import jax
 from cpca_jax import checkpoints, config, logs
 from cpca_jax.config import Experiment
 from cpca_jax.data.patches import prefetch, stack_draws
-from cpca_jax.errors import CheckpointError, ConfigError, InputError
+from cpca_jax.errors import InputError
 from cpca_jax.experiment import Parts, assemble
 from cpca_jax.hardest import on_hardest
-from cpca_jax.optim import adam
+from cpca_jax.resuming import about, resume
 from cpca_jax.start import starting_state
-from cpca_jax.state import STEP_KEY, TrainState, state_shapes
-from cpca_jax.steps import Batches, draws_per_step, make_train_step
+from cpca_jax.state import STEP_KEY, Networks, TrainState
+from cpca_jax.steps import Batches, Objective, draws_per_step, make_train_step
 from cpca_jax.types import Scalars
 from cpca_jax.validation import Validation
-
-# What may differ when a run is resumed: nothing that a result depends on. The data and the
-# feature network are held to by their digests, wherever their files lie now.
-RESUME_MAY_CHANGE = (
-    "data.store",
-    "perceptual.weights",
-    "train.epochs",
-    "train.steps",
-    "train.log_every",
-    "train.checkpoint_every",
-    "train.keep_checkpoints",
-    "train.keep_every",
-    "train.validation_slices",
-    "evaluation.batch",
-)
 
 
 def train(experiment: Experiment, workdir: Path) -> TrainState:
@@ -55,7 +41,7 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
     parts = assemble(experiment)
     workdir.mkdir(parents=True, exist_ok=True)
     with _only_run(workdir), _stop_signal() as stop:
-        state = _resume(parts, workdir)
+        state = resume(parts, workdir)
         if state is None or int(state.step) < experiment.train.total_steps:
             parts = on_hardest(parts, say=logs.say)
         if state is None:
@@ -76,9 +62,7 @@ class _Training:
 
     def __init__(self, parts: Parts, workdir: Path, stop: _Stop) -> None:
         self.parts, self.workdir, self.stop = parts, workdir, stop
-        unroll = jax.default_backend() == "cpu"
-        step = make_train_step(parts.networks, parts.objective, unroll=unroll)
-        self.step = jax.jit(step, donate_argnums=0)
+        self.step = _compiled_step(parts.networks, parts.objective)
         self.validation = Validation(parts)
         self.config = parts.experiment.train
         self.draws = draws_per_step(parts.networks, parts.experiment.loss)
@@ -166,7 +150,7 @@ class _Training:
             self.workdir,
             state,
             config.to_json(self.parts.experiment),
-            about=_about(self.parts),
+            about=about(self.parts),
             keep=self.config.keep_checkpoints,
             keep_every=self.config.keep_every,
         )
@@ -180,40 +164,11 @@ class _Training:
         )
 
 
-def _about(parts: Parts) -> dict[str, str]:
-    return {"feature_network": parts.features.label, "data": parts.store.fingerprint}
-
-
-def _resume(parts: Parts, workdir: Path) -> TrainState | None:
-    """The state of the newest sound checkpoint in the folder, or None if there is none.
-
-    Raises:
-        ConfigError: the folder's run had another configuration, data or feature network.
-    """
-    step = checkpoints.sound_step(workdir, say=logs.say)
-    if step is None:
-        if checkpoints.steps(workdir):
-            raise CheckpointError(f"{workdir.name}: none of its checkpoints is sound; move it away")
-        return None
-    theirs = config.parse(checkpoints.read_config(workdir, step=step))
-    changed = [
-        line
-        for line in config.differences(parts.experiment, theirs)
-        if line.split(":")[0] not in RESUME_MAY_CHANGE
-    ]
-    about = checkpoints.read_about(workdir, step)
-    changed += [
-        f"{what}: {value} here, {about[what]} there"
-        for what, value in _about(parts).items()
-        if about[what] != value
-    ]
-    if changed:
-        raise ConfigError(
-            f"{workdir.name} holds a run that differs: {'; '.join(changed)}. Use another --workdir"
-        )
-    logs.say(f"resuming {workdir.name} at step {step}")
-    template = state_shapes(parts.networks, adam(parts.experiment.optim))
-    return checkpoints.restore_state(workdir, template, step=step)
+@lru_cache(maxsize=8)
+def _compiled_step(networks: Networks, objective: Objective):  # type: ignore[no-untyped-def]
+    """A jitted training step; kept, so that trainings that differ in data only compile once."""
+    unroll = jax.default_backend() == "cpu"
+    return jax.jit(make_train_step(networks, objective, unroll=unroll), donate_argnums=0)
 
 
 @contextmanager

@@ -108,6 +108,7 @@ def prepare_phantoms(
     seed: int = 0,
     interval_mm: float = simulation.INTERVAL_MM,
     test_count: int | None = None,
+    validation_count: int | None = None,
     say: Say = _silent,
     track: Track = no_track,
 ) -> Store:
@@ -122,7 +123,8 @@ def prepare_phantoms(
         seed: the same seed gives the same store.
         interval_mm: distance and thickness of the slices.
         test_count: how many are for testing, the last ones; default a fifth, at least one.
-            The one before them is for validation if another is left for training.
+        validation_count: how many before them are for validation; default one if another is left
+            for training.
         say: gets one line for everything worth knowing.
         track: shows progress.
 
@@ -140,7 +142,7 @@ def prepare_phantoms(
     if interval_mm <= 0:
         raise ConfigError(f"--interval_mm is {interval_mm:g}, must be above 0")
     names = [f"phantom-{number:03d}" for number in range(count)]
-    splits = _phantom_splits(names, test_count)
+    splits = _phantom_splits(names, test_count, validation_count)
     with StoreWriter(output) as writer:
         for name in track(names, "making phantoms", count):
             info, quarter, full = simulation.phantom_pair(
@@ -220,13 +222,19 @@ def _nothing_usable(name: str, alone: Sequence[str]) -> DicomError:
     )
 
 
-def _phantom_splits(names: Sequence[str], test_count: int | None) -> dict[str, str]:
-    """The last ones are for testing, one before them for validation, the rest for training."""
+def _phantom_splits(
+    names: Sequence[str], test_count: int | None, validation_count: int | None = None
+) -> dict[str, str]:
+    """The last ones are for testing, those before them for validation, the rest for training."""
     if test_count is None:
         test_count = max(1, len(names) // 5) if len(names) > 1 else 0
     if not 0 <= test_count < max(len(names), 1):
         raise ConfigError(f"test_count is {test_count}, must leave one of {len(names)} phantoms")
+    left = len(names) - test_count
+    if validation_count is None:
+        validation_count = int(left > 1)
+    if not 0 <= validation_count < max(left, 1):
+        raise ConfigError(f"validation_count is {validation_count}, must leave one of {left}")
     splits = dict.fromkeys(names, pairs.TRAIN)
-    rest = names[: len(names) - test_count]
-    splits |= dict.fromkeys(names[len(rest) :], pairs.TEST)
-    return splits | dict.fromkeys(rest[-1:] if len(rest) > 1 else [], pairs.VALIDATION)
+    splits |= dict.fromkeys(names[left - validation_count :], pairs.VALIDATION)
+    return splits | dict.fromkeys(names[left:], pairs.TEST)

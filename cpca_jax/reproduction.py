@@ -38,8 +38,7 @@ def make_plan(deck: ConfigDict, workdir: Path) -> Plan:
         ConfigError: a training that starts from one that does not come before it.
     """
     phantoms, compared = deck.phantoms.to_dict(), list(deck.rows)
-    # What others start from comes first; a ConfigDict keeps no order of its own.
-    names = sorted(deck.trainings, key=lambda name: bool(deck.trainings[name].source))
+    names = _in_order(deck)
     slices = phantoms["count"] * phantoms["slices"]
     stages = [Stage(STORE, partial(_phantoms, phantoms), (), phantoms, _SLICE * slices)]
     for name in names:
@@ -63,6 +62,16 @@ def make_plan(deck: ConfigDict, workdir: Path) -> Plan:
     return Plan(workdir, stages)
 
 
+def _in_order(deck: ConfigDict) -> list[str]:
+    """The trainings as the page wants them, each after the one that it starts from."""
+    names: dict[str, None] = {}
+    for name in (*deck.rows, *deck.questions):
+        if deck.trainings[name].source:
+            names.setdefault(deck.trainings[name].source)
+        names.setdefault(name)
+    return list(names)
+
+
 def stage_name(training: str) -> str:
     """The stage that a training is; a name that may be a folder's."""
     return "train-" + training.replace(", ", "-").replace(" ", "-")
@@ -75,8 +84,7 @@ def _settings(chosen: ConfigDict) -> dict[str, Any]:
 
 
 def _phantoms(phantoms: dict[str, Any], folder: Path, found: Found) -> None:
-    options = {key: phantoms[key] for key in ("slices", "size", "dose", "seed")}
-    prepare_phantoms(phantoms["count"], folder / "store", **options, say=logs.say, track=logs.track)
+    prepare_phantoms(**phantoms, output=folder / "store", say=logs.say, track=logs.track)
 
 
 def _train(name: str, chosen: ConfigDict, source: str, folder: Path, found: Found) -> None:

@@ -58,6 +58,7 @@ RINGS = [
         "stages",
         "report",
         "loop",
+        "resuming",
         "comparison",
         "conversion",
         "preparation",

@@ -10,6 +10,7 @@ from configs import base
 from cpca_jax import config
 from cpca_jax.errors import ConfigError
 from cpca_jax.experiment import build_networks
+from cpca_jax.resuming import differences
 
 FILES = (Path(__file__).parent.parent / "configs").glob("[!_]*.py")
 # deck.py is many experiments, not one: tests/test_reproduction.py parses each of them.
@@ -92,8 +93,16 @@ def test_an_objective_without_any_weight_is_refused():
 def test_differences_name_the_field_and_both_values():
     ours, theirs = base.get_config(), base.get_config()
     theirs.optim.beta1 = 0.5
-    lines = config.differences(config.parse(ours), config.parse(theirs))
+    lines = differences(config.parse(ours), config.parse(theirs))
     assert lines == ["optim.beta1: 0.9 here, 0.5 there"]
+
+
+def test_a_run_from_before_there_were_folds_has_none():
+    written = json.loads(config.to_json(config.parse(base.get_config())))
+    del written["data"]["folds"], written["data"]["fold"]
+    assert config.parse(written).data.folds == 0
+    del written["data"]["patch"]
+    refused(written, "config.data.patch: missing")
 
 
 def test_the_transfers_first_rate_is_the_decks():

@@ -241,19 +241,21 @@ def test_slices_that_are_closer_are_more_alike(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("count", "test_count", "expected"),
+    ("count", "test_count", "validation_count", "expected"),
     [
-        (1, None, "train"),
-        (2, None, "train test"),
-        (3, None, "train validation test"),
-        (4, 2, "train validation test test"),
-        (10, None, "train " * 7 + "validation test test"),
-        (2, 0, "train validation"),
+        (1, None, None, "train"),
+        (2, None, None, "train test"),
+        (3, None, None, "train validation test"),
+        (4, 2, None, "train validation test test"),
+        (10, None, None, "train " * 7 + "validation test test"),
+        (2, 0, None, "train validation"),
+        (6, 2, 3, "train validation validation validation test test"),
+        (3, 1, 0, "train train test"),
     ],
 )
-def test_phantom_splits(count, test_count, expected):
+def test_phantom_splits(count, test_count, validation_count, expected):
     names = [str(number) for number in range(count)]
-    splits = preparation._phantom_splits(names, test_count)
+    splits = preparation._phantom_splits(names, test_count, validation_count)
     assert [splits[name] for name in names] == expected.split()
 
 
@@ -265,6 +267,7 @@ def test_phantom_splits(count, test_count, expected):
         ({"size": -4}, "--size is -4"),
         ({"interval_mm": 0.0}, "--interval_mm is 0, must be above 0"),
         ({"test_count": 2}, "test_count is 2, must leave one of 2"),
+        ({"validation_count": 1}, "validation_count is 1, must leave one of 1"),
     ],
 )
 def test_phantoms_that_cannot_be(tmp_path, changes, message):

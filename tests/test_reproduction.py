@@ -24,19 +24,20 @@ def test_every_training_is_an_experiment(tmp_path, scale):
         training.data.store = "x"
         config.parse(training)
         assert reproduction.stage_name(name) in plan.chosen()
-    assert set(chosen.rows) | set(chosen.questions) == set(chosen.trainings)
+    sources = {chosen.trainings[name].source for name in chosen.trainings} - {""}
+    assert set(chosen.rows) | set(chosen.questions) | sources == set(chosen.trainings)
     with pytest.raises(ConfigError, match="must be one of demo, small"):
         deck.get_config("huge")
 
 
 def test_fine_tuning_ends_with_the_epoch_that_training_from_scratch_ends_with():
-    for name, (_, epochs, first, steps, deep) in deck.SCALES.items():
+    for name, scale in deck.SCALES.items():
         trainings = deck.get_config(name).trainings
-        for i in deep:
+        for i in scale.deep:
             chosen = trainings[f"CPCA_TF-{i}"].config
-            assert chosen.transfer.step == first * steps
+            assert chosen.transfer.step == scale.first * scale.steps
             assert chosen.transfer.step % trainings["CPCA-1"].config.train.keep_every == 0
-            assert first + chosen.train.epochs == epochs
+            assert scale.first + chosen.train.epochs == scale.epochs
 
 
 def test_a_changed_training_reruns_what_hangs_on_it(tmp_path):

@@ -132,3 +132,20 @@ def _once(rows: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ConfigError(f"--split_file: {patient} is listed twice, must be in one split")
         table[patient] = split
     return table
+
+
+def held_out(patients: Iterable[str], folds: int, fold: int) -> frozenset[str]:
+    """The patients of one fold of a cross-validation: every `folds`-th by name.
+
+    Args:
+        patients: all of them, in any order, each as often as it likes.
+        folds: how many parts.
+        fold: which of them, from 0.
+
+    Raises:
+        ConfigError: fewer patients than folds.
+    """
+    names = sorted(set(patients))
+    if len(names) < folds:
+        raise ConfigError(f"config.data.folds: {folds}; there are only {len(names)} patients")
+    return frozenset(names[fold::folds])
