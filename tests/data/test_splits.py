@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cpca_jax.data import published
-from cpca_jax.data.splits import SplitChoice
+from cpca_jax.data.splits import SplitChoice, held_out
 from cpca_jax.errors import ConfigError
 
 
@@ -74,3 +74,11 @@ def test_choices_that_cannot_be(tmp_path):
         SplitChoice(test=["L1"], by="lodopab").assign(["L1"])
     with pytest.raises(ConfigError, match=r"absent\.json: No such file"):
         SplitChoice(file=tmp_path / "absent.json").assign(["L1"])
+
+
+def test_every_patient_is_held_out_once():
+    patients = ["b", "a", "d", "b", "c", "e"]
+    folds = [held_out(patients, 3, number) for number in range(3)]
+    assert folds == [{"a", "d"}, {"b", "e"}, {"c"}]
+    with pytest.raises(ConfigError, match=r"config.data.folds: 6; there are only 5 patients"):
+        held_out(patients, 6, 0)

@@ -1,0 +1,49 @@
+"""From a configuration to the data it trains and validates on."""
+
+import pytest
+import tiny
+
+from cpca_jax.data.patches import PatchSampler
+from cpca_jax.data.store import open_store
+from cpca_jax.errors import ConfigError
+from cpca_jax.experiment import assemble
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    splits = ("train", "train", "train", "train", "validation", "test")
+    return tiny.write_store(tmp_path_factory.mktemp("experiment") / "store", splits)
+
+
+def names(series):
+    return [one.name for one in series]
+
+
+@pytest.mark.parametrize(
+    ("fold", "held"), [(0, ["phantom-000", "phantom-002"]), (1, ["phantom-001", "phantom-003"])]
+)
+def test_a_fold_validates_on_patients_that_do_not_train(store, monkeypatch, fold, held):
+    seen = []
+
+    def sampler(train, spec):
+        seen.append(train)
+        return PatchSampler(train, spec)
+
+    monkeypatch.setattr("cpca_jax.experiment.PatchSampler", sampler)
+    parts = assemble(tiny.configuration(store, data__folds=2, data__fold=fold))
+    assert names(parts.validation) == held
+    everyone = names(open_store(store).split("train"))
+    assert sorted(names(seen[0]) + held) == everyone
+
+
+def test_without_folds_the_validation_split_is_used(store):
+    assert names(assemble(tiny.configuration(store)).validation) == ["phantom-004"]
+
+
+@pytest.mark.parametrize(
+    ("folds", "fold", "said"),
+    [(5, 0, "only 4 patients"), (1, 0, "0 for none, or 2 or more"), (2, 2, "below data.folds")],
+)
+def test_folds_that_cannot_be(store, folds, fold, said):
+    with pytest.raises(ConfigError, match=said):
+        assemble(tiny.configuration(store, data__folds=folds, data__fold=fold))
