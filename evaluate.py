@@ -18,6 +18,7 @@ _KERNELS = flags.DEFINE_list("kernels", [], "Reconstruction kernels to use; none
 _NETWORK = flags.DEFINE_string("feature_network", "", "Default: that of the first run, or vgg16.")
 _TAP = flags.DEFINE_string("tap", "", "Where its features are taken; default as above.")
 _WEIGHTS = flags.DEFINE_string("weights", "", "File of its weights (docs/feature_network.md).")
+_SLICES = flags.DEFINE_integer("slices", 0, "Middle slices of each series; 0: all.", lower_bound=0)
 _BATCH = flags.DEFINE_integer("batch", 4, "Slices at once.", lower_bound=1)
 _FIGURES = flags.DEFINE_integer("figures", 3, "How many slices to draw.", lower_bound=0)
 launch.require("store", "output")
@@ -32,6 +33,7 @@ def main() -> None:
         network=_NETWORK.value,
         tap=_TAP.value,
         weights=_WEIGHTS.value,
+        slices=_SLICES.value,
         batch=_BATCH.value,
         figures=_FIGURES.value,
     )

@@ -26,7 +26,11 @@ class Scale:
         deep: slices of the 3D networks.
         listed: methods without a row in the deck's table, as rows of ours.
         questions: whether the discussion's questions get trainings.
-        observer: lesions and scans of the detectability study.
+        observer: scans of the detectability study.
+        table_slices: middle slices of each test patient in the table; 0 for all.
+        weights: values of lambda_p that are tried.
+        folds: of patients, for lambda_p.
+        sweep_epochs: of these trainings.
     """
 
     phantoms: dict[str, float]
@@ -37,6 +41,10 @@ class Scale:
     listed: tuple[str, ...]
     questions: bool
     observer: dict[str, int]
+    table_slices: int
+    weights: tuple[float, ...]
+    folds: int
+    sweep_epochs: int
 
 
 SCALES = {
@@ -49,6 +57,10 @@ SCALES = {
         listed=(),
         questions=True,
         observer={"phantoms": 3, "slices": 3, "size": 192, "rois": 40, "readers": 6},
+        table_slices=2,
+        weights=(0.3, 3.0),
+        folds=2,
+        sweep_epochs=1,
     ),
     "small": Scale(
         {"count": 18, "test_count": 8, "validation_count": 2, "slices": 20, "size": 512},
@@ -59,6 +71,10 @@ SCALES = {
         listed=("CNN", "GAN-3D", "CNN-Cascade"),
         questions=True,
         observer={"phantoms": 8, "slices": 4, "size": 512, "rois": 60, "readers": 20},
+        table_slices=4,
+        weights=(0.1, 0.3, 1.0, 3.0, 10.0),
+        folds=3,
+        sweep_epochs=2,
     ),
 }
 # Single slices in, with recipes of their own, by the deck's name.
@@ -78,8 +94,9 @@ def get_config(name: str = "small") -> ConfigDict:
     if name not in SCALES:
         raise ConfigError(f"configs/deck.py:{name}, must be one of {', '.join(SCALES)}")
     scale = SCALES[name]
-    deep = [f"CPCA-{i}" for i in scale.deep] + [f"CPCA_TF-{i}" for i in scale.deep]
+    deep = [f"{kind}-{i}" for i in scale.deep for kind in ("CPCA", "CPCA_TF")]
     rows = ["RED-CNN", "WGAN-VGG", "CPCA-1", *deep, *scale.listed]
+    deepest = f"CPCA_TF-{scale.deep[-1]}"
     trainings = {row: _training(row, scale) for row in rows}
     questions = _questions(scale) if scale.questions else {}
     trainings |= questions
@@ -90,8 +107,34 @@ def get_config(name: str = "small") -> ConfigDict:
         "rows": rows,
         "questions": [f"CPCA_TF-{scale.deep[0]}", *(n for n in questions if "TF" in n)],
         "deep": list(scale.deep),
-        "detectability": {"radius_mm": [3.0], "contrast_hu": [-30.0]} | scale.observer,
+        "first": scale.first,
+        "table_slices": scale.table_slices,
+        "cases": ["RED-CNN", "WGAN-VGG", "CPCA-1", deepest],
+        "detectability": {
+            "radius_mm": [3.0],
+            "contrast_hu": [-30.0],
+            "interval_mm": INTERVAL_MM,
+        }
+        | scale.observer,
+        "sweep": _lambda(scale),
+        # Scans instead of the phantoms: a folder that prepare.py --input takes.
+        "scans": {"input": "", "test": [], "validation": []},
+        # Scans beside them, of single slices: 2D trainings and a table of their own.
+        "real": {
+            "input": "",
+            "test": [],
+            "validation": [],
+            "rows": ["RED-CNN", "WGAN-VGG", "CPCA-1", *scale.listed[:1]],
+        },
     })
+
+
+def _lambda(scale: Scale) -> ConfigDict:
+    """The deck's lambda_p by cross-validation: CPCA-1 with each weight, on each fold held out."""
+    config = _adversarial(1, scale)
+    config.train.epochs = scale.sweep_epochs
+    sweep = {"field": "loss.perceptual", "folds": scale.folds, "config": config}
+    return ConfigDict(sweep | {"values": list(scale.weights)})
 
 
 Training = tuple[ConfigDict, str]

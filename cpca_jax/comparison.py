@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cpca_jax import checkpoints, config, logs, pretrained, report
+from cpca_jax import case_figure, checkpoints, config, logs, pretrained, report
+from cpca_jax.case_studies import case_region, case_slice
 from cpca_jax.data.store import PairedSeries, Store, open_store
 from cpca_jax.errors import ConfigError
-from cpca_jax.evaluation import SliceScore, TrainedModel, evaluate_series, load_run
+from cpca_jax.evaluation import SliceScore, TrainedModel, evaluate_series, load_run, middle
 from cpca_jax.experiment import with_kernels
 from cpca_jax.pretrained import FeatureNetwork
 from cpca_jax.protocols import Protocol, get_protocol
@@ -29,6 +30,7 @@ class Choices:
     network: str = ""
     tap: str = ""
     weights: str = ""
+    slices: int = 0
     batch: int = 4
     figures: int = 3
 
@@ -46,21 +48,22 @@ def compare(runs: Sequence[Path], store: Path, output: Path, choices: Choices) -
     opened = open_store(store)
     series = with_kernels(opened.split(choices.split), choices.kernels)
     models = _load(runs)
-    features = _features(runs, choices)
+    features = load_features(runs, choices)
     output.mkdir(parents=True, exist_ok=True)
-    total = sum(len(s.full) for s in series)
+    total = sum(len(middle(s, choices.slices)) for s in series)
     logs.say(f"evaluating {total} slices of {len(series)} series, split '{choices.split}'")
     logs.say(f"  protocol {protocol.description}")
     logs.say(f"  perceptual: {features.label}")
     scores: list[SliceScore] = []
     with logs.ProgressBar("scoring slices", total) as bar:
         for number, one in enumerate(series):
-            case = _case_slice(one)
+            chosen = middle(one, choices.slices)
+            case = case_slice(one, chosen)
             for rows, images in evaluate_series(
-                models, one, protocol, features, batch=choices.batch
+                models, one, protocol, features, batch=choices.batch, chosen=chosen
             ):
                 scores += rows
-                if number < choices.figures:
+                if number < choices.figures and any(row.slice == case for row in rows):
                     _draw(output, one, case, rows, images)
                 for _ in images["full dose"]:
                     bar.advance()
@@ -87,7 +90,7 @@ def _load(runs: Sequence[Path]) -> list[TrainedModel]:
     return models
 
 
-def _features(runs: Sequence[Path], choices: Choices) -> FeatureNetwork:
+def load_features(runs: Sequence[Path], choices: Choices) -> FeatureNetwork:
     """The chosen network, or that of the first run, or what the installation brings."""
     network, tap, weights = DEFAULT_NETWORK, DEFAULT_TAPS[DEFAULT_NETWORK], ""
     if runs:
@@ -101,18 +104,6 @@ def _features(runs: Sequence[Path], choices: Choices) -> FeatureNetwork:
     )
 
 
-def _case_slice(series: PairedSeries) -> int:
-    """The slice to draw: through the largest known lesion, else the middle one."""
-    if series.lesions:
-        largest = _largest(series.lesions)
-        return int(np.clip(round(largest["z"]), 0, len(series.full) - 1))
-    return len(series.full) // 2
-
-
-def _largest(lesions: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-    return max(lesions, key=lambda lesion: lesion["radius_mm"])
-
-
 def _draw(
     output: Path,
     series: PairedSeries,
@@ -120,20 +111,13 @@ def _draw(
     rows: Sequence[SliceScore],
     images: Mapping[str, np.ndarray],
 ) -> None:
-    """Draw the series' case slice if it is among these slices."""
+    """Draw the series' case slice, which is among these slices."""
     own = {row.method: row for row in rows if row.slice == case}
-    if not own:
-        return
     place = case - min(row.slice for row in rows)
     picture = {method: image[place] for method, image in images.items()}
-    lesions = [lesion for lesion in series.lesions if round(lesion["z"]) == case]
-    if lesions:
-        largest = _largest(lesions)
-        roi = int(largest["y"]), int(largest["x"])
-    else:
-        roi = report.busiest_place(picture["full dose"])
     path = output / f"case-{series.name}-slice{case:03d}.png"
-    report.draw_case(path, picture, own, roi, title=f"{series.name}, slice {case}")
+    roi = case_region(series, case, picture["full dose"])
+    case_figure.draw_case(path, picture, own, roi, title=f"{series.name}, slice {case}")
     logs.say(f"  figure {path.name}")
 
 

@@ -9,13 +9,11 @@ from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from cpca_jax.evaluation import METRICS, SliceScore, mean_scores
-from cpca_jax.units import DISPLAY, Window
 
 matplotlib.use("Agg")
 
@@ -26,8 +24,9 @@ HEADINGS = {
     "bias_hu": "bias (HU)",
     "perceptual": "perceptual",
 }
+# The deck's three, in its order.
+CURVES = ("psnr", "ssim", "perceptual")
 DIGITS = {"psnr": 2, "ssim": 4, "rmse_hu": 1, "bias_hu": 1, "perceptual": 4}
-ZOOM = 96
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +76,8 @@ def write_tables(folder: Path, table: Table, scores: Sequence[SliceScore]) -> No
     """Write table.md, table.csv, metrics.json and slices.csv."""
     (folder / "table.md").write_text(markdown(table))
     (folder / "metrics.json").write_text(json.dumps(dataclasses.asdict(table), indent=2) + "\n")
-    _write_csv(folder / "table.csv", [dataclasses.asdict(row) for row in table.rows])
-    _write_csv(folder / "slices.csv", [dataclasses.asdict(score) for score in scores])
+    write_csv(folder / "table.csv", [dataclasses.asdict(row) for row in table.rows])
+    write_csv(folder / "slices.csv", [dataclasses.asdict(score) for score in scores])
 
 
 def markdown(table: Table) -> str:
@@ -98,59 +97,18 @@ def markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw_case(
-    path: Path,
-    images_hu: Mapping[str, np.ndarray],
-    scores: Mapping[str, SliceScore],
-    roi: tuple[int, int],
-    *,
-    display: Window = DISPLAY,
-    title: str,
-) -> None:
-    """One slice by every method, and below it the zoomed region, as in the deck's case studies.
-
-    Args:
-        path: of the PNG.
-        images_hu: (y, x) in HU by method, full dose last.
-        scores: by method; full dose has none.
-        roi: (y, x) of the region's centre, in pixels.
-        display: HU window, stated in the figure.
-        title: above it; the window is added.
-    """
-    columns = len(images_hu)
-    figure = Figure(figsize=(3.0 * columns, 6.9), layout="constrained")
-    axes = figure.subplots(2, columns, squeeze=False)
-    rows, cols = next(iter(images_hu.values())).shape
-    zoom = min(ZOOM, rows, cols)
-    top = int(np.clip(roi[0] - zoom // 2, 0, rows - zoom))
-    left = int(np.clip(roi[1] - zoom // 2, 0, cols - zoom))
-    for column, (method, image) in enumerate(images_hu.items()):
-        _show(axes[0, column], image, display)
-        axes[0, column].add_patch(
-            Rectangle((left, top), zoom, zoom, fill=False, edgecolor="#ffb000", linewidth=1.2)
-        )
-        axes[0, column].set_title(method, fontsize=11)
-        if method in scores:
-            s = scores[method]
-            caption = f"{s.psnr:.2f} dB   SSIM {s.ssim:.3f}   perc. {s.perceptual:.3f}"
-            axes[0, column].set_xlabel(caption, fontsize=9)
-        _show(axes[1, column], image[top : top + zoom, left : left + zoom], display)
-    axes[1, 0].set_ylabel(f"{zoom} x {zoom} pixels", fontsize=9)
-    figure.suptitle(f"{title}; display window {display}", fontsize=11)
-    figure.savefig(path, dpi=110)
-
-
 def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], note: str) -> None:
     """Validation PSNR, SSIM and perceptual distance by epoch, one line per run.
+
+    What untrained networks score is outside the axes: it is far from all that follows.
 
     Args:
         path: of the PNG.
         curves: lines of each run's validation.jsonl by the run's name.
         note: what the numbers mean (protocol, feature network).
     """
-    shown = ("psnr", "ssim", "perceptual")
     figure = Figure(figsize=(13, 4.2), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, 3), shown, strict=True):
+    for axes, metric in zip(figure.subplots(1, 3), CURVES, strict=True):
         baseline = None
         for name, lines in curves.items():
             epochs = [line["epoch"] for line in lines]
@@ -158,11 +116,49 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], n
             baseline = lines[-1].get(f"quarter_{metric}") if lines else baseline
         if baseline is not None:
             axes.axhline(baseline, color="0.5", linestyle="--", label="quarter dose")
+        trained = [line[metric] for ls in curves.values() for line in ls if line["epoch"] > 0]
+        if trained:
+            _limit(axes, [*trained, *([] if baseline is None else [baseline])])
         axes.set_title(HEADINGS[metric])
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
     figure.suptitle(f"Validation; {note}", fontsize=10)
+    figure.savefig(path, dpi=110)
+
+
+def _limit(axes: Axes, values: Sequence[float]) -> None:
+    low, high = min(values), max(values)
+    room = 0.06 * (high - low) or 0.5
+    axes.set_ylim(low - room, high + room)
+
+
+def draw_sweep(
+    path: Path, field: str, folds: Mapping[int, Mapping[float, Mapping[str, float]]], note: str
+) -> None:
+    """PSNR, SSIM and perceptual distance over the values of a setting, by fold and on average.
+
+    Args:
+        path: of the PNG.
+        field: the setting's name.
+        folds: scores by metric, by value, by fold; every fold has the same values, all above 0.
+        note: what the numbers mean.
+    """
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    values = sorted(next(iter(folds.values())))
+    for axes, metric in zip(figure.subplots(1, 3), CURVES, strict=True):
+        lines = [[scores[value][metric] for value in values] for scores in folds.values()]
+        for number, line in zip(folds, lines, strict=True):
+            axes.plot(values, line, color="0.6", marker="o", ms=3, lw=1, label=f"fold {number}")
+        means = [sum(column) / len(column) for column in zip(*lines, strict=True)]
+        axes.plot(values, means, color="C0", marker="o", lw=2, label="mean")
+        axes.set_xscale("log")
+        axes.set_title(HEADINGS[metric])
+        axes.set_xlabel(field)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=9)
+    figure.suptitle(f"Held-out patients; {note}", fontsize=10)
     figure.savefig(path, dpi=110)
 
 
@@ -189,33 +185,10 @@ def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) 
     figure.savefig(path, dpi=110)
 
 
-def busiest_place(
-    full_hu: np.ndarray, *, display: Window = DISPLAY, size: int = ZOOM
-) -> tuple[int, int]:
-    """Centre of the region with the most soft-tissue structure, for slices without a known lesion.
-
-    Air and bone are outside the window and count as flat.
-    """
-    clipped = np.clip(full_hu, display.low, display.high)
-    inside = (full_hu > display.low) & (full_hu < display.high)
-    blocks = [s // size for s in clipped.shape]
-    if 0 in blocks:
-        return clipped.shape[0] // 2, clipped.shape[1] // 2
-    shape = (blocks[0], size, blocks[1], size)
-    rows, cols = blocks[0] * size, blocks[1] * size
-    structure = clipped[:rows, :cols].reshape(shape).std(axis=(1, 3))
-    tissue = inside[:rows, :cols].reshape(shape).mean(axis=(1, 3))
-    best = np.unravel_index(np.argmax(structure * (tissue > 0.8) + tissue * 1e-3), structure.shape)
-    return int(best[0]) * size + size // 2, int(best[1]) * size + size // 2
-
-
-def _show(axes: Axes, image_hu: np.ndarray, display: Window) -> None:
-    axes.imshow(image_hu, cmap="gray", vmin=display.low, vmax=display.high, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table as CSV: the keys of its first row are the heads; no rows, no file."""
+    if not rows:
+        return
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()

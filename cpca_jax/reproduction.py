@@ -1,30 +1,25 @@
-"""The deck's experiments as stages: phantoms, trainings, table, detectability, report."""
+"""The deck's experiments as stages: scans, trainings, table, cases, observer, sweep, report."""
 
-import dataclasses
 import json
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from cpca_jax import comparison, config, logs, reproduction_report, stagewise
-from cpca_jax.data.lesions import LesionTask
-from cpca_jax.data.matched_scans import phantom_scans
-from cpca_jax.denoiser import load_run
-from cpca_jax.detectability import measure_detectability
-from cpca_jax.errors import InputError
-from cpca_jax.preparation import prepare_phantoms
+from cpca_jax import reproduction_stages as run
+from cpca_jax.reproduction_stages import Cohort
 from cpca_jax.stages import Plan, Stage
 
-Found = Mapping[str, Path]
+PHANTOMS, SCANS = "phantoms", "scans"
+TABLE, CASES, DETECTABILITY = "table", "cases", "detectability"
+SWEEP, REPORT = "lambda", "report"
+# Real scans beside the phantoms, with trainings and a table of their own.
+REAL = Cohort("real", "real-")
 
-STORE, TABLE, DETECTABILITY, REPORT = "phantoms", "table", "detectability", "report"
-# Of the observer's phantoms, which no training has seen.
-_OBSERVER_SEED = 977
-# Rough seconds on two cores, for the plan: of a phantom slice, a training step, a scored slice.
-_SLICE, _STEP, _SCORED = 0.8, 0.5, 1.0
+# Rough seconds on two cores, for the plan: of a phantom slice, a scored slice, a validation, and
+# of a billion multiply-accumulates of training.
+_SLICE, _SCORED, _VALIDATED, _BILLION = 0.7, 1.2, 5.0, 0.02
 
 
 def make_plan(deck: ConfigDict, workdir: Path) -> Plan:
@@ -37,29 +32,78 @@ def make_plan(deck: ConfigDict, workdir: Path) -> Plan:
     Raises:
         ConfigError: a training that starts from one that does not come before it.
     """
-    phantoms, compared = deck.phantoms.to_dict(), list(deck.rows)
-    names = _in_order(deck)
-    slices = phantoms["count"] * phantoms["slices"]
-    stages = [Stage(STORE, partial(_phantoms, phantoms), (), phantoms, _SLICE * slices)]
-    for name in names:
-        chosen, source = deck.trainings[name].config, deck.trainings[name].source
-        needs = (STORE, stage_name(source)) if source else (STORE,)
-        steps = chosen.train.steps or chosen.train.epochs * chosen.train.steps_per_epoch
-        run = partial(_train, name, chosen, source)
-        stages.append(Stage(stage_name(name), run, needs, _settings(chosen), _STEP * steps))
-    trained = tuple(map(stage_name, compared))
-    scored = _SCORED * len(compared) * phantoms["slices"]
-    stages.append(
-        Stage(TABLE, partial(_table, compared), (STORE, *trained), {"rows": compared}, scored)
-    )
-    found = deck.detectability.to_dict()
-    measure = partial(_detectability, found, compared)
-    seconds = _SCORED * 3 * len(compared) * found["phantoms"] * found["slices"]
-    stages.append(Stage(DETECTABILITY, measure, trained, found, seconds))
-    everything = (TABLE, DETECTABILITY, *map(stage_name, names))
-    write = partial(_report, names, list(deck.deep), list(deck.questions))
-    stages.append(Stage(REPORT, write, everything, {"questions": list(deck.questions)}, 20.0))
+    names, rows = _in_order(deck), list(deck.rows)
+    store = _store(deck)
+    cohort = Cohort(store.name)
+    stages = [store, *(_training(deck.trainings[name], name, cohort) for name in names)]
+    stages += [
+        _table(deck, rows, cohort),
+        _cases(deck, cohort),
+        _detectability(deck, rows, cohort),
+        _sweep(deck.sweep, cohort),
+    ]
+    pages = [TABLE, CASES, DETECTABILITY, SWEEP]
+    if deck.real.input:
+        stages += _real(deck)
+        pages.append(REAL.stage(TABLE))
+    write = partial(run.write_report, _about(deck), names, cohort)
+    needed = (store.name, *pages, *map(cohort.training, names))
+    stages.append(Stage(REPORT, write, needed, _about(deck), 20.0))
     return Plan(workdir, stages)
+
+
+def _store(deck: ConfigDict) -> Stage:
+    """Phantoms, or the scans that the configuration names."""
+    if deck.scans.input:
+        chosen = deck.scans.to_dict()
+        return Stage(SCANS, partial(run.prepare_real, chosen), (), chosen, 600.0)
+    phantoms = deck.phantoms.to_dict()
+    seconds = _SLICE * phantoms["count"] * phantoms["slices"]
+    return Stage(PHANTOMS, partial(run.make_phantoms, phantoms), (), phantoms, seconds)
+
+
+def _training(training: ConfigDict, name: str, cohort: Cohort) -> Stage:
+    chosen, source = training.config, training.source
+    needs = (cohort.store, cohort.training(source)) if source else (cohort.store,)
+    train = partial(run.train, name, chosen, source, cohort)
+    return Stage(cohort.training(name), train, needs, _settings(chosen), _seconds(chosen))
+
+
+def _table(deck: ConfigDict, rows: list[str], cohort: Cohort) -> Stage:
+    settings = {"rows": rows, "slices": deck.table_slices}
+    seconds = _SCORED * (len(rows) + 1) * deck.phantoms.test_count * (deck.table_slices or 20)
+    score = partial(run.score, rows, deck.table_slices, cohort)
+    needs = (cohort.store, *map(cohort.training, rows))
+    return Stage(cohort.stage(TABLE), score, needs, settings, seconds)
+
+
+def _cases(deck: ConfigDict, cohort: Cohort) -> Stage:
+    rows = list(deck.cases)
+    needs = (cohort.store, *map(cohort.training, rows))
+    return Stage(CASES, partial(run.draw_cases, rows, cohort), needs, {"rows": rows}, 30.0)
+
+
+def _detectability(deck: ConfigDict, rows: list[str], cohort: Cohort) -> Stage:
+    chosen = deck.detectability.to_dict()
+    measure = partial(run.measure, chosen, rows, cohort)
+    seconds = _SCORED * 2 * len(rows) * chosen["phantoms"] * chosen["slices"]
+    needs = tuple(map(cohort.training, rows))
+    return Stage(DETECTABILITY, measure, needs, chosen | {"rows": rows}, seconds)
+
+
+def _sweep(sweep: ConfigDict, cohort: Cohort) -> Stage:
+    seconds = len(sweep["values"]) * sweep.folds * _seconds(sweep.config)
+    train = partial(run.sweep, sweep, cohort)
+    return Stage(SWEEP, train, (cohort.store,), _settings(sweep), seconds)
+
+
+def _real(deck: ConfigDict) -> list[Stage]:
+    """The same 2D trainings on real scans, and their table."""
+    chosen = deck.real.to_dict()
+    rows = chosen.pop("rows")
+    stages = [Stage(REAL.store, partial(run.prepare_real, chosen), (), chosen, 600.0)]
+    stages += [_training(deck.trainings[row], row, REAL) for row in rows]
+    return [*stages, _table(deck, rows, REAL)]
 
 
 def _in_order(deck: ConfigDict) -> list[str]:
@@ -72,74 +116,25 @@ def _in_order(deck: ConfigDict) -> list[str]:
     return list(names)
 
 
-def stage_name(training: str) -> str:
-    """The stage that a training is; a name that may be a folder's."""
-    return "train-" + training.replace(", ", "-").replace(" ", "-")
+def _about(deck: ConfigDict) -> dict[str, Any]:
+    """What the page says about the configuration."""
+    lists = {name: list(deck[name]) for name in ("rows", "deep", "questions")}
+    return lists | {"scale": deck.scale, "first": deck.first}
 
 
 def _settings(chosen: ConfigDict) -> dict[str, Any]:
-    """A training's configuration as JSON holds it."""
+    """A configuration as JSON holds it."""
     settings: dict[str, Any] = json.loads(chosen.to_json_best_effort())
     return settings
 
 
-def _phantoms(phantoms: dict[str, Any], folder: Path, found: Found) -> None:
-    prepare_phantoms(**phantoms, output=folder / "store", say=logs.say, track=logs.track)
-
-
-def _train(name: str, chosen: ConfigDict, source: str, folder: Path, found: Found) -> None:
-    chosen = chosen.copy_and_resolve_references()
-    chosen.data.store = str(found[STORE] / "store")
-    if source:
-        chosen.transfer.run = str(found[stage_name(source)] / source)
-    experiment = config.parse(chosen)
-    state = stagewise.train(experiment, folder / name)
-    if int(state.step) < experiment.train.total_steps:
-        raise InputError(f"{name}: stopped at step {int(state.step)}; run it again to go on")
-
-
-def _runs(names: list[str], found: Found) -> list[Path]:
-    return [found[stage_name(name)] / name for name in names]
-
-
-def _table(names: list[str], folder: Path, found: Found) -> None:
-    comparison.compare(_runs(names, found), found[STORE] / "store", folder, comparison.Choices())
-
-
-def _detectability(chosen: dict[str, Any], names: list[str], folder: Path, found: Found) -> None:
-    tasks = [
-        LesionTask(radius, contrast)
-        for radius in chosen["radius_mm"]
-        for contrast in chosen["contrast_hu"]
-    ]
-    shape = {key: chosen[key] for key in ("phantoms", "slices", "size", "rois")}
-    rows = measure_detectability(
-        [load_run(run) for run in _runs(names, found)],
-        phantom_scans(tasks, **shape, seed=_OBSERVER_SEED),
-        readers=chosen["readers"],
-    )
-    written = [
-        {
-            "method": row.method,
-            **dataclasses.asdict(row.task),
-            "d_prime": dataclasses.asdict(row.found.d_prime),
-            "auc": dataclasses.asdict(row.found.auc),
-            "gain": dataclasses.asdict(row.gain),
-        }
-        for row in rows
-    ]
-    (folder / "detectability.json").write_text(json.dumps(written, indent=1) + "\n")
-
-
-def _report(
-    names: list[str], deep: list[int], questions: list[str], folder: Path, found: Found
-) -> None:
-    runs = dict(zip(names, _runs(names, found), strict=True))
-    reproduction_report.write(
-        folder,
-        runs=runs,
-        deep=deep,
-        questions=questions,
-        table=found[TABLE],
-        detectability=found[DETECTABILITY] / "detectability.json",
-    )
+def _seconds(chosen: ConfigDict) -> float:
+    """How long a training takes on two cores, very roughly: its network's share of the work."""
+    steps = chosen.train.steps or chosen.train.epochs * chosen.train.steps_per_epoch
+    passes = 3 + (chosen.loss.critic_steps if chosen.loss.adversarial else 0)
+    # Wide layers run three times as fast as narrow ones: RED-CNN's 1.8 M count as 0.6 M.
+    weights = {"red_cnn": 6e5, "gan3d": 5e5, "cascade": 3e5}.get(chosen.model.name, 6e4)
+    each = passes * weights + (6e5 if chosen.loss.perceptual else 0)  # VGG16 to relu3_3, thrice
+    pixels = chosen.data.batch * chosen.data.patch**2
+    seconds: float = steps * each * pixels * _BILLION / 1e9 + _VALIDATED * (chosen.train.epochs + 4)
+    return seconds

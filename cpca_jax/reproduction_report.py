@@ -1,155 +1,97 @@
 """The page at the end of a reproduction: the deck's slides with our numbers in them."""
 
-import csv
+import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
+from cpca_jax import checkpoints, config, deck_values, html_page, logs, orderings, report
+from cpca_jax import reproduction_tables as tables
+from cpca_jax.reproduction_text import TEXT
 
-from cpca_jax import checkpoints, config, html_page, logs, report, statistics
-from cpca_jax.evaluation import QUARTER_DOSE
-from cpca_jax.report import DIGITS, HEADINGS
+Folds = dict[int, dict[float, dict[str, float]]]
+Curves = dict[str, list[dict[str, float]]]
+TITLE = "Low-dose CT denoising: the deck, reproduced"
 
-Values = Float[np.ndarray, " slice"]
-_METRICS = ("psnr", "ssim", "perceptual")
-_SEED = 0
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Everything the page shows, as numbers.
+
+    Attributes:
+        about: scale, rows, slices of the 3D networks, questions, first epoch of fine-tuning.
+        table: metrics.json of the table's evaluation.
+        methods: rows of its slices.csv by method.
+        curves: validation scores of every training, epochs from the start of the 2D training.
+        found: rows of detectability.json.
+        folds: scores of the sweep by metric, by value, by fold.
+        field: the swept setting.
+        real: the same as `methods`, of real scans; empty without.
+        real_table: the same as `table`.
+    """
+
+    about: Mapping[str, Any]
+    table: Mapping[str, Any]
+    methods: tables.Methods
+    curves: Curves
+    found: Sequence[Mapping[str, Any]]
+    folds: Folds
+    field: str
+    real: tables.Methods
+    real_table: Mapping[str, Any]
+
+    @property
+    def findings(self) -> list[orderings.Finding]:
+        """The deck's claims on these numbers."""
+        deep, first = self.about["deep"], self.about["first"]
+        return orderings.find(self.methods, self.curves, deep=deep, first=first)
+
+    @property
+    def note(self) -> str:
+        """What the scores of curves and tables mean."""
+        return f"protocol {self.table['protocol']}, {self.table['feature_network']}"
 
 
 def write(
-    folder: Path,
-    *,
-    runs: Mapping[str, Path],
-    deep: Sequence[int],
-    questions: Sequence[str],
-    table: Path,
-    detectability: Path,
+    folder: Path, *, about: Mapping[str, Any], runs: Mapping[str, Path], found: Mapping[str, Path]
 ) -> None:
-    """Write report.html, report.md and the figures.
+    """Write report.html, report.md, the figures and every table as CSV.
 
     Args:
         folder: where to.
+        about: what the page says of the configuration.
         runs: folder of each training by its name.
-        deep: slices of the 3D networks.
-        questions: trainings that answer the deck's discussion.
-        table: folder that an evaluation of these runs left.
-        detectability: file that the observer's stage left.
+        found: folders of the stages "table", "cases", "detectability", "lambda" and, where there
+            were real scans, "real-table".
     """
-    curves = {name: _curve(run) for name, run in runs.items()}
-    about = json.loads((table / "metrics.json").read_text())
-    rows = table_rows(_slices(table))
-    found = detectability_rows(json.loads(detectability.read_text()))
-    parts = [
-        html_page.paragraph(f"{about['store']}. {about['protocol_description']}. "),
-        html_page.paragraph(f"Perceptual: {about['feature_network']}, mean squared difference."),
-        html_page.heading("1. Training from scratch"),
-    ]
-    for i in (1, *deep):
-        parts.append(_figure(folder, f"scratch-{i}", {f"CPCA-{i}": curves[f"CPCA-{i}"]}, about))
-    parts.append(html_page.heading("2. Transfer against scratch"))
-    for i in deep:
-        pair = {name: curves[name] for name in ("CPCA-1", f"CPCA-{i}", f"CPCA_TF-{i}")}
-        parts.append(_figure(folder, f"transfer-{i}", pair, about))
-    parts += [
-        html_page.heading("3. Whole slices of test patients"),
-        html_page.table(_HEADS, rows),
-        html_page.paragraph(_note(about)),
-        html_page.heading("4. Case studies"),
-        *(html_page.figure(case.read_bytes(), case.stem) for case in sorted(table.glob("case-*"))),
-        html_page.heading("5. The discussion's questions"),
-    ]
-    answers = {name: curves[name] for name in questions}
-    parts.append(_figure(folder, "discussion", answers, about))
-    parts += [
-        html_page.heading("6. Detectability of low-contrast lesions"),
-        html_page.table(_FOUND_HEADS, found),
-        html_page.paragraph(_OBSERVER),
-    ]
-    title = "Low-dose CT denoising: the deck, reproduced"
-    (folder / "report.html").write_text(html_page.page(title, parts))
-    (folder / "report.md").write_text(_markdown(title, about, rows, found))
+    results = _read(about, runs, found)
+    figures = dict(_draw(folder, results))
+    figures |= {path.stem: path.read_bytes() for path in sorted(found["cases"].glob("case-*.png"))}
+    _write_csvs(folder, results)
+    sections = list(_sections(results, figures))
+    (folder / "report.html").write_text(html_page.page(TITLE, _html(sections, figures)))
+    (folder / "report.md").write_text(_markdown(sections))
 
 
-_HEADS = (
-    "method",
-    *(f"{HEADINGS[metric]} [95 %]" for metric in _METRICS),
-    "PSNR over the row above",
-)
-_FOUND_HEADS = ("method", "radius (mm)", "contrast (HU)", "d'", "AUC", "gain in d' over quarter")
-_OBSERVER = (
-    "Channelised Hotelling observer, Laguerre-Gauss channels, lesions inserted before the dose is "
-    "lowered; mean and 95 % of readers, who train and test on random halves of the regions. A "
-    "method that gains PSNR and loses d' shows less than the noisy image did."
-)
-
-
-def _note(about: Mapping[str, Any]) -> str:
-    patients = about["rows"][0]["patients"]
-    many = "patients are resampled" if patients > 1 else "one patient: slices in blocks, no test"
-    return f"Intervals: bootstrap of {patients} patients, {many}. p by sign flips of patients."
-
-
-def _slices(table: Path) -> dict[str, list[dict[str, str]]]:
-    """Rows of slices.csv by method, in order of appearance."""
-    methods: dict[str, list[dict[str, str]]] = {}
-    with (table / "slices.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            methods.setdefault(row["method"], []).append(row)
-    return methods
-
-
-def table_rows(methods: Mapping[str, Sequence[Mapping[str, str]]]) -> list[tuple[str, ...]]:
-    """Each method's means with their intervals, and how it differs from the row above.
-
-    Args:
-        methods: scores of the same slices in the same order by method, as slices.csv has them.
-    """
-    rows: list[tuple[str, ...]] = []
-    above: Values | None = None
-    for method, slices in methods.items():
-        patients = [row["patient"] for row in slices]
-        cells = [method]
-        for metric in _METRICS:
-            values = np.array([float(row[metric]) for row in slices])
-            cells.append(_interval(statistics.mean_interval(values, patients, seed=_SEED), metric))
-        values = np.array([float(row["psnr"]) for row in slices])
-        cells.append("" if above is None else _difference(values, above, patients))
-        rows.append(tuple(cells))
-        above = values
-    return rows
-
-
-def _interval(found: statistics.MeanInterval, metric: str) -> str:
-    digits = DIGITS[metric]
-    if found.low is None or found.high is None:
-        return f"{found.mean:.{digits}f}"
-    return f"{found.mean:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
-
-
-def _difference(values: Values, above: Values, patients: Sequence[str]) -> str:
-    test = statistics.paired_test(values, above, patients, seed=_SEED)
-    p = "" if test.p_value is None else f", p = {test.p_value:.2g}"
-    return f"{test.difference:+.2f} dB{p}"
-
-
-def detectability_rows(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """d', AUC and gain of each method, a loss that is no chance marked."""
-    rows: list[tuple[str, ...]] = []
-    for row in found:
-        gain, lost = row["gain"], " (lost)" if row["gain"]["high"] < 0 else ""
-        spread = f"{gain['mean']:+.2f} [{gain['low']:+.2f}, {gain['high']:+.2f}]{lost}"
-        prime, auc = row["d_prime"], row["auc"]
-        rows.append((
-            str(row["method"]),
-            f"{row['radius_mm']:g}",
-            f"{row['contrast_hu']:g}",
-            f"{prime['mean']:.2f} [{prime['low']:.2f}, {prime['high']:.2f}]",
-            f"{auc['mean']:.3f}",
-            "" if row["method"] == QUARTER_DOSE else spread,
-        ))
-    return rows
+def _read(about: Mapping[str, Any], runs: Mapping[str, Path], found: Mapping[str, Path]) -> Results:
+    swept = json.loads((found["lambda"] / "sweep.json").read_text())
+    folds = {
+        int(fold): {float(value): scores for value, scores in by_value.items()}
+        for fold, by_value in swept["folds"].items()
+    }
+    real = found.get("real-table")
+    return Results(
+        about=about,
+        table=json.loads((found["table"] / "metrics.json").read_text()),
+        methods=tables.read_slices(found["table"] / "slices.csv"),
+        curves={name: _curve(run) for name, run in runs.items()},
+        found=json.loads((found["detectability"] / "detectability.json").read_text()),
+        folds=folds,
+        field=swept["field"],
+        real=tables.read_slices(real / "slices.csv") if real else {},
+        real_table=json.loads((real / "metrics.json").read_text()) if real else {},
+    )
 
 
 def _curve(run: Path) -> list[dict[str, float]]:
@@ -159,27 +101,133 @@ def _curve(run: Path) -> list[dict[str, float]]:
     return [{**line, "epoch": line["epoch"] + first} for line in lines]
 
 
-def _figure(
-    folder: Path,
-    name: str,
-    curves: Mapping[str, Sequence[Mapping[str, Any]]],
-    about: Mapping[str, Any],
-) -> str:
-    path = folder / f"{name}.png"
-    report.draw_curves(path, curves, f"protocol {about['protocol']}, {about['feature_network']}")
-    return html_page.figure(path.read_bytes(), ", ".join(curves))
+def _draw(folder: Path, results: Results) -> Iterator[tuple[str, bytes]]:
+    """Every figure of curves by its name."""
+    deep = results.about["deep"]
+    wanted = {f"scratch-{i}": [f"CPCA-{i}"] for i in (1, *deep)}
+    wanted |= {f"transfer-{i}": ["CPCA-1", f"CPCA-{i}", f"CPCA_TF-{i}"] for i in deep}
+    wanted["filters"] = [name for name in results.about["questions"] if "critic" not in name]
+    tuned = f"CPCA_TF-{deep[0]}"
+    wanted["critics"] = [tuned, *(n for n in results.about["questions"] if "critic" in n)]
+    for name, trainings in wanted.items():
+        path = folder / f"{name}.png"
+        report.draw_curves(path, {t: results.curves[t] for t in trainings}, results.note)
+        yield name, path.read_bytes()
+    path = folder / "lambda.png"
+    report.draw_sweep(path, results.field, results.folds, results.note)
+    yield "lambda", path.read_bytes()
 
 
-def _markdown(
-    title: str,
-    about: Mapping[str, Any],
-    rows: Sequence[Sequence[str]],
-    found: Sequence[Sequence[str]],
-) -> str:
-    def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-        lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
-        return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+def _write_csvs(folder: Path, results: Results) -> None:
+    slices = [row for rows in results.methods.values() for row in rows]
+    curves = [{"training": t, **line} for t, lines in results.curves.items() for line in lines]
+    sweep = [
+        {"fold": fold, results.field: value, **scores}
+        for fold, by_value in results.folds.items()
+        for value, scores in by_value.items()
+    ]
+    report.write_csv(folder / "slices.csv", slices)
+    report.write_csv(folder / "table.csv", results.table["rows"])
+    report.write_csv(folder / "curves.csv", curves)
+    report.write_csv(folder / "lambda.csv", sweep)
+    report.write_csv(folder / "orderings.csv", [dataclasses.asdict(f) for f in results.findings])
+    found = [
+        {"method": row["method"], "radius_mm": row["radius_mm"], "contrast_hu": row["contrast_hu"]}
+        | {
+            f"{n}_{k}": row[n][k]
+            for n in ("d_prime", "auc", "gain")
+            for k in ("mean", "low", "high")
+        }
+        for row in results.found
+    ]
+    report.write_csv(folder / "detectability.csv", found)
 
-    parts = [f"# {title}", "", f"{about['store']}. {about['protocol_description']}.", ""]
-    parts += [*table(_HEADS, rows), _note(about), "", "## Detectability", ""]
-    return "\n".join([*parts, *table(_FOUND_HEADS, found), _OBSERVER, ""])
+
+# A part of the page: ("heading" | "text", words), ("table", (heads, rows)) or ("figure", name).
+Section = tuple[str, Any]
+
+
+def _sections(results: Results, figures: Mapping[str, bytes]) -> Iterator[Section]:
+    """The page from top to bottom."""
+    deep, table = results.about["deep"], results.table
+    yield "text", TEXT["intro"]
+    yield "text", f"{table['store']}. {table['protocol_description']}. "
+    yield "text", f"Perceptual: mean squared difference of {table['feature_network']}."
+    yield "heading", "What of the deck holds here"
+    yield "text", TEXT["orderings"]
+    yield "table", (tables.ORDER_HEADS, [dataclasses.astuple(f) for f in results.findings])
+    yield "heading", "1. Training from scratch"
+    yield "text", TEXT["scratch"]
+    for i in (1, *deep):
+        yield "figure", f"scratch-{i}"
+    yield "heading", "2. Transfer against scratch"
+    yield "text", TEXT["transfer"].format(first=results.about["first"])
+    for i in deep:
+        yield "figure", f"transfer-{i}"
+    yield "heading", "3. Whole slices of test patients"
+    yield from _table(results.methods, table)
+    if results.real:
+        yield "heading", "3b. Real scans"
+        yield "text", f"{results.real_table['store']}. {TEXT['real']}"
+        yield from _table(results.real, results.real_table)
+    yield "heading", "4. Case studies"
+    yield "text", TEXT["cases"]
+    for name in figures:
+        if name.startswith("case-"):
+            yield "figure", name
+    yield "heading", "5. The discussion's questions"
+    yield "text", TEXT["filters"]
+    yield "figure", "filters"
+    yield "text", TEXT["critics"]
+    yield "figure", "critics"
+    yield "heading", "6. Detectability of low-contrast lesions"
+    yield "text", TEXT["observer"]
+    yield "table", (tables.FOUND_HEADS, tables.detectability_rows(results.found))
+    yield "heading", "7. The weight of the perceptual loss by cross-validation"
+    yield "text", TEXT["lambda"].format(field=results.field, folds=len(results.folds))
+    yield "table", (tables.SWEEP_HEADS, tables.sweep_rows(results.folds))
+    best = ", ".join(f"{m} {value:g}" for m, value in tables.best_values(results.folds).items())
+    yield "text", f"Best mean over folds: {best}."
+    yield "figure", "lambda"
+
+
+def _table(methods: tables.Methods, about: Mapping[str, Any]) -> Iterator[Section]:
+    """The deck's table with intervals, and each row against the one above it."""
+    patients = {row["patient"] for rows in methods.values() for row in rows}
+    printed = patients <= deck_values.MAYO_PATIENTS
+    heads = tables.TABLE_HEADS + (tables.PRINTED_HEADS if printed else ())
+    yield "table", (heads, tables.table_rows(methods, printed=printed))
+    many = "patients" if len(patients) > 1 else "blocks of neighbouring slices of the one patient"
+    slices = about["rows"][0]["slices"]
+    yield "text", f"{slices} slices of {len(patients)} patients. Intervals: {many} resampled."
+    yield "text", TEXT["steps"]
+    yield "table", (tables.STEP_HEADS, tables.step_rows(methods))
+
+
+def _html(sections: Sequence[Section], figures: Mapping[str, bytes]) -> Iterator[str]:
+    for kind, what in sections:
+        if kind == "heading":
+            yield html_page.heading(what)
+        elif kind == "text":
+            yield html_page.paragraph(what)
+        elif kind == "table":
+            yield html_page.table(*what)
+        else:
+            yield html_page.figure(figures[what], what)
+
+
+def _markdown(sections: Sequence[Section]) -> str:
+    """The same for reading as text; case studies, which may show patients, are left out."""
+    parts = [f"# {TITLE}", ""]
+    for kind, what in sections:
+        if kind == "heading":
+            parts += [f"## {what}", ""]
+        elif kind == "text":
+            parts += [what.strip(), ""]
+        elif kind == "table":
+            heads, rows = what
+            parts += [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
+            parts += [*(f"| {' | '.join(map(str, row))} |" for row in rows), ""]
+        elif not what.startswith("case-"):
+            parts += [f"![{what}]({what}.png)", ""]
+    return "\n".join(parts)

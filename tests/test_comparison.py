@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from cpca_jax import comparison, loop, report
+from cpca_jax import case_figure, comparison, loop, report
 from cpca_jax.errors import CheckpointError, ConfigError, StoreError
 from cpca_jax.evaluation import SliceScore
 
@@ -106,6 +106,6 @@ def test_the_busiest_place_lies_in_structured_tissue():
     image[96:192] = 40.0
     random = np.random.default_rng(0)
     image[100:180, 200:280] += random.normal(0, 40, (80, 80))
-    row, column = report.busiest_place(image)
+    row, column = case_figure.busiest_place(image)
     assert 96 <= row < 192
     assert 192 <= column < 288

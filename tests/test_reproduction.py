@@ -1,12 +1,13 @@
-"""The deck as stages, and what its page says of their numbers."""
+"""The deck as stages: what hangs on what."""
 
-import numpy as np
 import pytest
 
 from configs import deck
-from cpca_jax import config, reproduction, reproduction_report
+from cpca_jax import config, reproduction
 from cpca_jax.errors import ConfigError
-from cpca_jax.evaluation import QUARTER_DOSE
+from cpca_jax.reproduction_stages import Cohort
+
+PHANTOMS = Cohort("phantoms")
 
 
 def digests(chosen, workdir):
@@ -23,7 +24,7 @@ def test_every_training_is_an_experiment(tmp_path, scale):
         training = chosen.trainings[name].config
         training.data.store = "x"
         config.parse(training)
-        assert reproduction.stage_name(name) in plan.chosen()
+        assert PHANTOMS.training(name) in plan.chosen()
     sources = {chosen.trainings[name].source for name in chosen.trainings} - {""}
     assert set(chosen.rows) | set(chosen.questions) | sources == set(chosen.trainings)
     with pytest.raises(ConfigError, match="must be one of demo, small"):
@@ -49,53 +50,46 @@ def test_a_changed_training_reruns_what_hangs_on_it(tmp_path):
     tuned = {name for name in before if name.startswith("train-CPCA_TF")}
     hanging = {name for name in tuned if "no-2D-critic" not in name}
     assert len(hanging) < len(tuned)
-    assert changed == {"train-CPCA-1", "table", "detectability", "report"} | hanging
+    pages = {"table", "cases", "detectability", "report"}
+    assert changed == {"train-CPCA-1"} | pages | hanging
     only = deck.get_config("demo")
     only.detectability.readers = 5
     after = digests(only, tmp_path)
     assert {n for n in before if before[n] != after[n]} == {"detectability", "report"}
 
 
-def scores(method, psnr):
-    return [
-        {"method": method, "patient": f"p{k // 3}", "psnr": p, "ssim": 0.9, "perceptual": 1.0}
-        for k, p in enumerate(psnr)
+def test_another_weight_of_the_sweep_reruns_the_sweep_only(tmp_path):
+    before = digests(deck.get_config("demo"), tmp_path)
+    chosen = deck.get_config("demo")
+    chosen.sweep["values"] = [0.5, 5.0]
+    after = digests(chosen, tmp_path)
+    assert {n for n in before if before[n] != after[n]} == {"lambda", "report"}
+
+
+def test_real_scans_come_beside_phantoms_or_instead_of_them(tmp_path):
+    chosen = deck.get_config("small")
+    phantoms = digests(chosen, tmp_path)
+    chosen.real.input = "scans"
+    both = digests(chosen, tmp_path)
+    added = {"real", "real-table", "real-train-RED-CNN", "real-train-WGAN-VGG"}
+    added |= {"real-train-CPCA-1", "real-train-CNN"}
+    assert set(both) - set(phantoms) == added
+    assert {n for n in phantoms if phantoms[n] != both[n]} == {"report"}
+    chosen.scans.input = "scans"
+    instead = digests(chosen, tmp_path)
+    assert "phantoms" not in instead
+    assert instead["train-CPCA-1"] != phantoms["train-CPCA-1"]
+
+
+def test_a_training_comes_after_the_one_it_starts_from(tmp_path):
+    chosen = deck.get_config("small")
+    chosen.rows = ["CPCA_TF-5", "CPCA-1", "CPCA-5"]
+    chosen.questions = ["CPCA_TF-3, no 2D critic"]
+    order = reproduction._in_order(chosen)
+    assert order == [
+        "CPCA-1",
+        "CPCA_TF-5",
+        "CPCA-5",
+        "CPCA-1 without critic",
+        "CPCA_TF-3, no 2D critic",
     ]
-
-
-def test_rows_have_intervals_and_differences():
-    noise = np.random.default_rng(0).normal(0, 0.1, 12)
-    methods = {
-        "quarter dose": scores("quarter dose", 26 + noise),
-        "better": scores("better", 29 + noise),
-    }
-    first, second = reproduction_report.table_rows(methods)
-    assert first[0] == "quarter dose"
-    assert first[-1] == ""
-    assert second[-1].startswith("+3.00 dB, p = 0.12")  # four patients: 2 / 2**4
-    mean, low, high = (float(part.strip("[],")) for part in second[1].split())
-    assert low <= mean <= high
-    assert mean == pytest.approx(29 + noise.mean(), abs=0.006)
-
-
-def test_a_lost_lesion_stands_out():
-    def row(method, gain):
-        spread = {"mean": gain, "low": gain - 0.1, "high": gain + 0.1}
-        return {
-            "method": method,
-            "radius_mm": 3.0,
-            "contrast_hu": -30.0,
-            "form": "sphere",
-            "d_prime": spread,
-            "auc": spread,
-            "gain": spread,
-        }
-
-    rows = reproduction_report.detectability_rows([
-        row(QUARTER_DOSE, 0.0),
-        row("blur", -0.5),
-        row("same", 0.05),
-    ])
-    assert rows[0][-1] == ""
-    assert rows[1][-1] == "-0.50 [-0.60, -0.40] (lost)"
-    assert rows[2][-1] == "+0.05 [-0.05, +0.15]"

@@ -1,0 +1,75 @@
+"""The deck's case studies: a slice with a lesion by a few methods, in the deck's HU windows."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cpca_jax import case_figure, logs
+from cpca_jax.data.store import PairedSeries
+from cpca_jax.evaluation import TrainedModel, evaluate_series
+from cpca_jax.pretrained import FeatureNetwork
+from cpca_jax.protocols import Protocol
+from cpca_jax.units import Window
+
+# Of the deck's two cases, in its order.
+WINDOWS = (Window(-180, 200), Window(-160, 240))
+
+
+def case_slice(series: PairedSeries, chosen: range) -> int:
+    """The slice to draw: through the largest lesion known among `chosen`, else the middle one."""
+    lesions = [lesion for lesion in series.lesions if round(lesion["z"]) in chosen]
+    return round(_largest(lesions)["z"]) if lesions else chosen[len(chosen) // 2]
+
+
+def case_region(series: PairedSeries, case: int, full_hu: np.ndarray) -> tuple[int, int]:
+    """(y, x) of what to look at in a slice: its largest known lesion, else its busiest tissue."""
+    lesions = [lesion for lesion in series.lesions if round(lesion["z"]) == case]
+    if not lesions:
+        return case_figure.busiest_place(full_hu)
+    largest = _largest(lesions)
+    return int(largest["y"]), int(largest["x"])
+
+
+def draw_case_studies(
+    folder: Path,
+    models: Sequence[TrainedModel],
+    series: Sequence[PairedSeries],
+    protocol: Protocol,
+    features: FeatureNetwork,
+) -> None:
+    """Write case-1.png, case-2.png: one slice each of the two patients with the largest lesions.
+
+    Args:
+        folder: where to.
+        models: methods between quarter and full dose.
+        series: of test patients.
+        protocol: of the scores under the slices.
+        features: of the perceptual score.
+    """
+    ranked = sorted(series, key=_lesion_size, reverse=True)
+    for number, (one, display) in enumerate(zip(ranked, WINDOWS, strict=False), 1):
+        case = case_slice(one, range(len(one.full)))
+        chosen = range(case, case + 1)
+        for rows, images in evaluate_series(
+            models, one, protocol, features, batch=1, chosen=chosen
+        ):
+            picture = {method: image[0] for method, image in images.items()}
+            case_figure.draw_case(
+                folder / f"case-{number}.png",
+                picture,
+                {row.method: row for row in rows},
+                case_region(one, case, picture["full dose"]),
+                display=display,
+                title=f"{one.name}, slice {case}",
+                columns=3,
+            )
+        logs.say(f"  figure case-{number}.png")
+
+
+def _lesion_size(series: PairedSeries) -> float:
+    return _largest(series.lesions)["radius_mm"] if series.lesions else 0.0
+
+
+def _largest(lesions: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    return max(lesions, key=lambda lesion: lesion["radius_mm"])

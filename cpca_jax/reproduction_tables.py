@@ -1,0 +1,137 @@
+"""The tables of a reproduction: what its stages left as numbers, as rows to read."""
+
+import csv
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from cpca_jax import deck_values, statistics
+from cpca_jax.evaluation import QUARTER_DOSE
+from cpca_jax.report import CURVES, DIGITS, HEADINGS
+
+Values = Float[np.ndarray, " slice"]
+Methods = Mapping[str, Sequence[Mapping[str, str]]]
+Rows = list[tuple[str, ...]]
+_SEED = 0
+_SHOWN = (*CURVES, "bias_hu")
+
+TABLE_HEADS = ("method", *(f"{HEADINGS[metric]} [95 %]" for metric in _SHOWN))
+PRINTED_HEADS = ("the deck's PSNR", "SSIM", "perceptual (VGG19)")
+STEP_HEADS = ("method", "against", *(HEADINGS[metric] for metric in CURVES))
+FOUND_HEADS = ("method", "radius (mm)", "contrast (HU)", "d' [95 %]", "AUC", "d' over quarter dose")
+SWEEP_HEADS = ("value", *(f"{HEADINGS[metric]} (folds)" for metric in CURVES))
+ORDER_HEADS = ("the deck shows", "there", "here", "verdict")
+
+
+def read_slices(path: Path) -> dict[str, list[dict[str, str]]]:
+    """Rows of a slices.csv by method, in order of appearance."""
+    methods: dict[str, list[dict[str, str]]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            methods.setdefault(row["method"], []).append(row)
+    return methods
+
+
+def table_rows(methods: Methods, *, printed: bool = False) -> Rows:
+    """Each method's means with their intervals.
+
+    Args:
+        methods: scores of the same slices in the same order by method, as slices.csv has them.
+        printed: put the deck's own numbers beside them.
+    """
+    rows: Rows = []
+    for method, slices in methods.items():
+        patients = [row["patient"] for row in slices]
+        cells = [method]
+        for metric in _SHOWN:
+            interval = statistics.mean_interval(_values(slices, metric), patients, seed=_SEED)
+            cells.append(_interval(interval, metric))
+        if printed:
+            own = deck_values.TABLE.get(method)
+            cells += [f"{value:g}" for value in own] if own else [""] * len(PRINTED_HEADS)
+        rows.append(tuple(cells))
+    return rows
+
+
+def step_rows(methods: Methods) -> Rows:
+    """How each method differs from the one above it, metric by metric, with p."""
+    names = list(methods)
+    return [
+        (method, above, *(_difference(methods[method], methods[above], m) for m in CURVES))
+        for above, method in itertools.pairwise(names)
+    ]
+
+
+def _values(slices: Sequence[Mapping[str, str]], metric: str) -> Values:
+    return np.array([float(row[metric]) for row in slices])
+
+
+def _interval(found: statistics.MeanInterval, metric: str) -> str:
+    digits = DIGITS[metric]
+    if found.low is None or found.high is None:
+        return f"{found.mean:.{digits}f}"
+    return f"{found.mean:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
+def _difference(
+    own: Sequence[Mapping[str, str]], above: Sequence[Mapping[str, str]], metric: str
+) -> str:
+    patients = [row["patient"] for row in own]
+    test = statistics.paired_test(
+        _values(own, metric), _values(above, metric), patients, seed=_SEED
+    )
+    p = "" if test.p_value is None else f" (p = {test.p_value:.2g})"
+    return f"{test.difference:+.{DIGITS[metric]}f}{p}"
+
+
+def detectability_rows(found: Iterable[Mapping[str, Any]]) -> Rows:
+    """d', AUC and gain of each method, a loss that is no chance marked."""
+    rows: Rows = []
+    for row in found:
+        gain, lost = row["gain"], " (lost)" if row["gain"]["high"] < 0 else ""
+        spread = f"{gain['mean']:+.2f} [{gain['low']:+.2f}, {gain['high']:+.2f}]{lost}"
+        prime, auc = row["d_prime"], row["auc"]
+        rows.append((
+            str(row["method"]),
+            f"{row['radius_mm']:g}",
+            f"{row['contrast_hu']:g}",
+            f"{prime['mean']:.2f} [{prime['low']:.2f}, {prime['high']:.2f}]",
+            f"{auc['mean']:.3f}",
+            "" if row["method"] == QUARTER_DOSE else spread,
+        ))
+    return rows
+
+
+def sweep_rows(folds: Mapping[int, Mapping[float, Mapping[str, float]]]) -> Rows:
+    """Mean over folds and their range for each value of the swept setting.
+
+    Args:
+        folds: scores by metric, by value, by fold; every fold has the same values.
+    """
+    rows: Rows = []
+    for value in sorted(next(iter(folds.values()))):
+        cells = [f"{value:g}"]
+        for metric in CURVES:
+            scores = [scores[value][metric] for scores in folds.values()]
+            mean, digits = sum(scores) / len(scores), DIGITS[metric]
+            cells.append(
+                f"{mean:.{digits}f} ({min(scores):.{digits}f} to {max(scores):.{digits}f})"
+            )
+        rows.append(tuple(cells))
+    return rows
+
+
+def best_values(folds: Mapping[int, Mapping[float, Mapping[str, float]]]) -> dict[str, float]:
+    """By metric, the value with the best mean over folds."""
+
+    def mean(metric: str, value: float) -> float:
+        sign = -1 if metric == "perceptual" else 1
+        return sign * sum(scores[value][metric] for scores in folds.values())
+
+    values = list(next(iter(folds.values())))
+    return {metric: max(values, key=partial(mean, metric)) for metric in CURVES}
