@@ -8,8 +8,8 @@ def get_config() -> ConfigDict:
     return ConfigDict({
         "data": {
             "store": "",  # made by prepare.py
-            "kernels": [],  # reconstruction kernels to use, e.g. ["B30f"]; empty: all
-            "window_hu": [-300.0, 300.0],  # released CPCE code
+            "kernels": (),  # reconstruction kernels to use, e.g. ("B30f",); empty: all
+            "window_hu": (-300.0, 300.0),  # released CPCE code
             "patch": 64,  # deck
             # Pixels at each side of a patch that only give context: losses and critic see the
             # rest. For networks published without padding.
@@ -72,13 +72,13 @@ def get_config() -> ConfigDict:
             "keep_every": 10_000,  # and those at multiples of so many steps; 0: none
             "validation_slices": 64,  # spread over the validation series; 0: all
             "stages": 1,  # networks trained one after the other (CNN-Cascade)
-            "frozen": [],  # generator parameters that stay as they are: regular expressions
+            "frozen": (),  # generator parameters that stay as they are: regular expressions
         },
         "transfer": {
             "run": "",  # a finished 2D run to start from
             "step": 0,  # of that run; 0: its last checkpoint
             "rule": "centre",  # the deck's [0, H, 0]
-            "fresh": [],  # parameters not taken from that run: regular expressions
+            "fresh": (),  # parameters not taken from that run: regular expressions
             # "carry" or "fresh". The deck: do not break the balance between G and D.
             "critic": "carry",
             "optimizer": "carry",  # Adam's moments, of the players that are carried

@@ -31,6 +31,8 @@ class Scale:
         weights: values of lambda_p that are tried.
         folds: of patients, for lambda_p.
         sweep_epochs: of these trainings.
+        published: trainings as published instead of sizes for two cores; each then has its own
+            length and `epochs`, `first` and `steps` are the deck's.
     """
 
     phantoms: dict[str, float]
@@ -45,6 +47,7 @@ class Scale:
     weights: tuple[float, ...]
     folds: int
     sweep_epochs: int
+    published: bool = False
 
 
 SCALES = {
@@ -76,6 +79,21 @@ SCALES = {
         folds=3,
         sweep_epochs=2,
     ),
+    "full": Scale(
+        {"count": 10, "test_count": 3, "validation_count": 1, "slices": 200, "size": 512},
+        epochs=40,
+        first=10,
+        steps=1000,
+        deep=(3, 5, 7),
+        listed=("CNN", "GAN-3D", "CNN-Cascade"),
+        questions=True,
+        observer={"phantoms": 20, "slices": 8, "size": 512, "rois": 60, "readers": 20},
+        table_slices=0,
+        weights=(0.01, 0.03, 0.1, 0.3, 1.0),
+        folds=3,
+        sweep_epochs=10,
+        published=True,
+    ),
 }
 # Single slices in, with recipes of their own, by the deck's name.
 OTHERS = {
@@ -104,27 +122,27 @@ def get_config(name: str = "small") -> ConfigDict:
         "scale": name,
         "phantoms": scale.phantoms | {"dose": 0.25, "seed": 2017, "interval_mm": INTERVAL_MM},
         "trainings": {n: {"config": c, "source": source} for n, (c, source) in trainings.items()},
-        "rows": rows,
-        "questions": [f"CPCA_TF-{scale.deep[0]}", *(n for n in questions if "TF" in n)],
-        "deep": list(scale.deep),
+        "rows": tuple(rows),
+        "questions": (f"CPCA_TF-{scale.deep[0]}", *(n for n in questions if "TF" in n)),
+        "deep": scale.deep,
         "first": scale.first,
         "table_slices": scale.table_slices,
-        "cases": ["RED-CNN", "WGAN-VGG", "CPCA-1", deepest],
+        "cases": ("RED-CNN", "WGAN-VGG", "CPCA-1", deepest),
         "detectability": {
-            "radius_mm": [3.0],
-            "contrast_hu": [-30.0],
+            "radius_mm": (3.0,),
+            "contrast_hu": (-30.0,),
             "interval_mm": INTERVAL_MM,
         }
         | scale.observer,
         "sweep": _lambda(scale),
         # Scans instead of the phantoms: a folder that prepare.py --input takes.
-        "scans": {"input": "", "test": [], "validation": []},
+        "scans": {"input": "", "test": (), "validation": ()},
         # Scans beside them, of single slices: 2D trainings and a table of their own.
         "real": {
             "input": "",
-            "test": [],
-            "validation": [],
-            "rows": ["RED-CNN", "WGAN-VGG", "CPCA-1", *scale.listed[:1]],
+            "test": (),
+            "validation": (),
+            "rows": ("RED-CNN", "WGAN-VGG", "CPCA-1", *scale.listed[:1]),
         },
     })
 
@@ -134,7 +152,7 @@ def _lambda(scale: Scale) -> ConfigDict:
     config = _adversarial(1, scale)
     config.train.epochs = scale.sweep_epochs
     sweep = {"field": "loss.perceptual", "folds": scale.folds, "config": config}
-    return ConfigDict(sweep | {"values": list(scale.weights)})
+    return ConfigDict(sweep | {"values": scale.weights})
 
 
 Training = tuple[ConfigDict, str]
@@ -143,10 +161,7 @@ Training = tuple[ConfigDict, str]
 def _training(row: str, scale: Scale) -> Training:
     """The training behind a row of the table, and the one that it starts from."""
     if row in OTHERS:
-        config = OTHERS[row].get_config("cpu")
-        if row == "WGAN-VGG":
-            config = _steady(config)
-        return _sized(config, scale), ""
+        return _other(row, scale), ""
     kind, slices = row.split("-")
     if kind == "CPCA_TF":
         return _transferred(int(slices), scale), "CPCA-1"
@@ -155,11 +170,20 @@ def _training(row: str, scale: Scale) -> Training:
     return config, ""
 
 
+def _other(row: str, scale: Scale) -> ConfigDict:
+    if scale.published:
+        return OTHERS[row].get_config()
+    config = OTHERS[row].get_config("cpu")
+    return _sized(_steady(config) if row == "WGAN-VGG" else config, scale)
+
+
 def _adversarial(slices: int, scale: Scale) -> ConfigDict:
     """CPCA-i from scratch under the deck's objective."""
-    config = _steady(base.adversarial_for_two_cores(base.get_config()))
+    config = base.get_config()
     config.model.slices = slices
-    return _sized(config, scale)
+    if scale.published:
+        return config
+    return _sized(_steady(base.adversarial_for_two_cores(config)), scale)
 
 
 def _steady(config: ConfigDict) -> ConfigDict:
@@ -186,6 +210,8 @@ def _transferred(slices: int, scale: Scale) -> ConfigDict:
     """
     config = _adversarial(slices, scale)
     config.train.epochs = scale.epochs - scale.first
+    if scale.published:
+        return base.transferred(config, slices=slices)
     config.transfer.step = scale.first * scale.steps
     config.optim.first_epoch = scale.first
     config.optim.learning_rate *= 0.5 * (scale.first + 1)
@@ -204,7 +230,9 @@ def _questions(scale: Scale) -> dict[str, Training]:
         f"{asked}, no 2D critic": ({}, alone),
         f"{asked}, no 2D critic, trained first": ({"critic_warmup_steps": scale.steps}, alone),
     }
-    plain = _sized(base.pixels_only(base.pixels_for_two_cores(base.get_config())), scale)
+    plain = base.pixels_only(base.get_config())
+    if not scale.published:
+        plain = _sized(base.pixels_for_two_cores(plain), scale)
     plain.train.epochs = scale.first
     plain.train.keep_every = scale.first * scale.steps
     trainings: dict[str, Training] = {alone: (plain, "")}

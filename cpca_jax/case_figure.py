@@ -14,7 +14,8 @@ from cpca_jax.units import DISPLAY, Window
 
 matplotlib.use("Agg")
 
-ZOOM = 96
+# Edge of the zoomed region: 96 of 512 pixels.
+_SHARE = 96 / 512
 
 
 def draw_case(
@@ -68,23 +69,20 @@ def draw_case(
 
 def _region(shape: tuple[int, ...], roi: tuple[int, int]) -> tuple[tuple[int, int], int]:
     """(top, left) and edge of the zoomed region, moved inside the slice."""
-    zoom = min(ZOOM, *shape)
+    zoom = round(_SHARE * min(shape))
     top, left = (int(np.clip(c - zoom // 2, 0, n - zoom)) for c, n in zip(roi, shape, strict=True))
     return (top, left), zoom
 
 
-def busiest_place(
-    full_hu: np.ndarray, *, display: Window = DISPLAY, size: int = ZOOM
-) -> tuple[int, int]:
+def busiest_place(full_hu: np.ndarray, *, display: Window = DISPLAY) -> tuple[int, int]:
     """Centre of the region with the most soft-tissue structure, for slices without a known lesion.
 
     Air and bone are outside the window and count as flat.
     """
     clipped = np.clip(full_hu, display.low, display.high)
     inside = (full_hu > display.low) & (full_hu < display.high)
+    size = max(1, round(_SHARE * min(full_hu.shape)))
     blocks = [s // size for s in clipped.shape]
-    if 0 in blocks:
-        return clipped.shape[0] // 2, clipped.shape[1] // 2
     shape = (blocks[0], size, blocks[1], size)
     rows, cols = blocks[0] * size, blocks[1] * size
     structure = clipped[:rows, :cols].reshape(shape).std(axis=(1, 3))

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import re
 from collections.abc import Iterable, Sequence
 
 import matplotlib
@@ -16,6 +17,8 @@ matplotlib.use("Agg")
 
 # A panel: what it is called, a slice in HU (y x), and the window it is shown in.
 Panel = tuple[str, Shaped[np.ndarray, "y x"], Window]
+
+_NUMBER = re.compile(r"[+-]?\d[^a-zA-Z]*(\((lost|p = .*)\))?")
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:66em;margin:2em auto;padding:0 1em;"
@@ -48,11 +51,11 @@ def bullets(title: str, items: Sequence[str]) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; what is or begins like a number stands to the right."""
+    """A table; numbers, with their interval or p-value, stand to the right."""
 
     def cell(value: object) -> str:
         text = str(value)
-        number = " class='n'" if text[:1].isdigit() or text[:1] in {"+", "-"} else ""
+        number = " class='n'" if _NUMBER.fullmatch(text) else ""
         return f"<td{number}>{html.escape(text)}</td>"
 
     body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)

@@ -37,7 +37,7 @@ def make_plan(deck: ConfigDict, workdir: Path) -> Plan:
     cohort = Cohort(store.name)
     stages = [store, *(_training(deck.trainings[name], name, cohort) for name in names)]
     stages += [
-        _table(deck, rows, cohort),
+        _table(deck.table_slices, deck.phantoms.test_count, rows, cohort),
         _cases(deck, cohort),
         _detectability(deck, rows, cohort),
         _sweep(deck.sweep, cohort),
@@ -69,10 +69,10 @@ def _training(training: ConfigDict, name: str, cohort: Cohort) -> Stage:
     return Stage(cohort.training(name), train, needs, _settings(chosen), _seconds(chosen))
 
 
-def _table(deck: ConfigDict, rows: list[str], cohort: Cohort) -> Stage:
-    settings = {"rows": rows, "slices": deck.table_slices}
-    seconds = _SCORED * (len(rows) + 1) * deck.phantoms.test_count * (deck.table_slices or 20)
-    score = partial(run.score, rows, deck.table_slices, cohort)
+def _table(slices: int, patients: int, rows: list[str], cohort: Cohort) -> Stage:
+    settings = {"rows": rows, "slices": slices}
+    seconds = _SCORED * (len(rows) + 1) * patients * (slices or 20)
+    score = partial(run.score, rows, slices, cohort)
     needs = (cohort.store, *map(cohort.training, rows))
     return Stage(cohort.stage(TABLE), score, needs, settings, seconds)
 
@@ -100,10 +100,10 @@ def _sweep(sweep: ConfigDict, cohort: Cohort) -> Stage:
 def _real(deck: ConfigDict) -> list[Stage]:
     """The same 2D trainings on real scans, and their table."""
     chosen = deck.real.to_dict()
-    rows = chosen.pop("rows")
+    rows = list(chosen.pop("rows"))
     stages = [Stage(REAL.store, partial(run.prepare_real, chosen), (), chosen, 600.0)]
     stages += [_training(deck.trainings[row], row, REAL) for row in rows]
-    return [*stages, _table(deck, rows, REAL)]
+    return [*stages, _table(0, 1, rows, REAL)]
 
 
 def _in_order(deck: ConfigDict) -> list[str]:

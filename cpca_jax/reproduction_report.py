@@ -151,6 +151,7 @@ def _sections(results: Results, figures: Mapping[str, bytes]) -> Iterator[Sectio
     """The page from top to bottom."""
     deep, table = results.about["deep"], results.table
     yield "text", TEXT["intro"]
+    yield "text", TEXT[results.about["scale"]]
     yield "text", f"{table['store']}. {table['protocol_description']}. "
     yield "text", f"Perceptual: mean squared difference of {table['feature_network']}."
     yield "heading", "What of the deck holds here"

@@ -8,6 +8,19 @@ TEXT = {
         "theirs stood. Every number was measured in this run; nothing is copied but what is marked "
         "as the deck's."
     ),
+    "demo": (
+        "This is the demonstration: trainings of a few steps on small phantoms, which show that "
+        "everything runs and nothing about the methods."
+    ),
+    "small": (
+        "Trainings of minutes on two cores instead of days on a GPU: 600 steps of 8 patches, a "
+        "critic half as wide, VGG16 at a shallow layer instead of VGG19. They show differences in "
+        "kind; which method would win after a full training they do not."
+    ),
+    "full": (
+        "Trainings at the deck's size: 128,000 patches an epoch, 40 epochs; the other methods as "
+        "their authors published them."
+    ),
     "orderings": (
         "The deck's statements as differences of two methods on the same slices. 'Holds' means a "
         "difference in the deck's direction with p at most 0.05, by flipping the signs of the "

@@ -96,7 +96,7 @@ class Plan:
         return [name for name in self._stages if name in wanted]
 
     def describe(self, only: Sequence[str] = ()) -> Iterator[str]:
-        """One line for each stage: whether it is done, and how long it takes."""
+        """One line for each stage: whether it is done, and how long it takes on two cores."""
         left = 0.0
         for name in self.chosen(only):
             taken, stage = self.seconds_taken(name), self._stages[name]
@@ -104,8 +104,8 @@ class Plan:
             left += stage.seconds if taken is None else 0.0
             after = f" after {', '.join(stage.needs)}" if stage.needs else ""
             seconds = stage.seconds if taken is None else taken
-            yield f"{name}: {state} {seconds:.0f} s{after}"
-        yield f"about {left / 60:.0f} minutes are left"
+            yield f"{name}: {state} {_duration(seconds)}{after}"
+        yield f"about {_duration(left)} are left on two cores"
 
     def run(self, only: Sequence[str] = (), *, say: Say) -> None:
         """Do what is not done.
@@ -128,3 +128,11 @@ class Plan:
             seconds = round(time.monotonic() - start, 1)
             record = {"stage": name, "seconds": seconds, "settings": dict(stage.settings)}
             new_folder.write_file(folder / DONE, json.dumps(record, indent=1).encode())
+
+
+def _duration(seconds: float) -> str:
+    """In the largest unit of which there are two or more."""
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import base
+from configs import base, deck
 from cpca_jax import config
 from cpca_jax.errors import ConfigError
 from cpca_jax.experiment import build_networks
@@ -88,6 +88,18 @@ def test_an_objective_without_any_weight_is_refused():
     chosen = base.get_config().to_dict()
     chosen["loss"] |= {"adversarial": 0.0, "perceptual": 0.0}
     refused(chosen, "at least one term")
+
+
+def leaves(chosen, path=""):
+    for name, value in chosen.items():
+        inner = f"{path}.{name}"
+        yield from leaves(value, inner) if hasattr(value, "items") else [(inner, value)]
+
+
+@pytest.mark.parametrize("chosen", [base.get_config(), *map(deck.get_config, deck.SCALES)])
+def test_every_field_can_be_changed_on_the_command_line(chosen):
+    """Which takes tuples and no lists."""
+    assert [path for path, value in leaves(chosen) if isinstance(value, list)] == []
 
 
 def test_differences_name_the_field_and_both_values():

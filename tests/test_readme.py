@@ -19,6 +19,12 @@ def test_the_two_commands_are_marked_for_ci():
         assert f"<!-- ci: {name} -->\n```\npython3 -m venv .venv" in README
 
 
+def test_every_marked_command_is_run_by_ci():
+    steps = re.findall(r"^step (\w+)$", (CHECKOUT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert steps == ["demo", "reproduce", "test"]
+    assert sorted(steps) == sorted(re.findall(r"<!-- ci: (\w+) -->", README))
+
+
 LINK = re.compile(r"\]\(([\w./]+)#L(\d+) '([^']+)'\)")
 
 

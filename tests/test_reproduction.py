@@ -27,7 +27,7 @@ def test_every_training_is_an_experiment(tmp_path, scale):
         assert PHANTOMS.training(name) in plan.chosen()
     sources = {chosen.trainings[name].source for name in chosen.trainings} - {""}
     assert set(chosen.rows) | set(chosen.questions) | sources == set(chosen.trainings)
-    with pytest.raises(ConfigError, match="must be one of demo, small"):
+    with pytest.raises(ConfigError, match="must be one of demo, small, full"):
         deck.get_config("huge")
 
 
@@ -37,6 +37,7 @@ def test_fine_tuning_ends_with_the_epoch_that_training_from_scratch_ends_with():
         for i in scale.deep:
             chosen = trainings[f"CPCA_TF-{i}"].config
             assert chosen.transfer.step == scale.first * scale.steps
+            assert chosen.optim.first_epoch == scale.first
             assert chosen.transfer.step % trainings["CPCA-1"].config.train.keep_every == 0
             assert scale.first + chosen.train.epochs == scale.epochs
 
@@ -61,7 +62,7 @@ def test_a_changed_training_reruns_what_hangs_on_it(tmp_path):
 def test_another_weight_of_the_sweep_reruns_the_sweep_only(tmp_path):
     before = digests(deck.get_config("demo"), tmp_path)
     chosen = deck.get_config("demo")
-    chosen.sweep["values"] = [0.5, 5.0]
+    chosen.sweep["values"] = (0.5, 5.0)
     after = digests(chosen, tmp_path)
     assert {n for n in before if before[n] != after[n]} == {"lambda", "report"}
 
@@ -83,8 +84,8 @@ def test_real_scans_come_beside_phantoms_or_instead_of_them(tmp_path):
 
 def test_a_training_comes_after_the_one_it_starts_from(tmp_path):
     chosen = deck.get_config("small")
-    chosen.rows = ["CPCA_TF-5", "CPCA-1", "CPCA-5"]
-    chosen.questions = ["CPCA_TF-3, no 2D critic"]
+    chosen.rows = ("CPCA_TF-5", "CPCA-1", "CPCA-5")
+    chosen.questions = ("CPCA_TF-3, no 2D critic",)
     order = reproduction._in_order(chosen)
     assert order == [
         "CPCA-1",

@@ -72,7 +72,7 @@ def test_the_plan_says_what_is_left(tmp_path):
     lines = list(make(tmp_path, ran).describe())
     assert lines[0] == "data: done in 0 s"
     assert lines[3] == "table: to do, about 60 s after a, b"
-    assert lines[-1] == "about 3 minutes are left"
+    assert lines[-1] == "about 3 minutes are left on two cores"
     assert ran == ["data"]
 
 
