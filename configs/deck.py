@@ -174,7 +174,11 @@ def _other(row: str, scale: Scale) -> ConfigDict:
     if scale.published:
         return OTHERS[row].get_config()
     config = OTHERS[row].get_config("cpu")
-    return _sized(_steady(config) if row == "WGAN-VGG" else config, scale)
+    if row == "WGAN-VGG":
+        # Its authors' rate is a tenth of the deck's. At the deck's its mean wandered by 36 HU.
+        config.optim.learning_rate *= 0.3
+        config = _steady(config)
+    return _sized(config, scale)
 
 
 def _adversarial(slices: int, scale: Scale) -> ConfigDict:

@@ -20,7 +20,8 @@ class Results:
     """Everything the page shows, as numbers.
 
     Attributes:
-        about: scale, rows, slices of the 3D networks, questions, first epoch of fine-tuning.
+        about: scale, rows, slices of the 3D networks, questions, first epoch of fine-tuning, and
+            in one sentence where and in what time it was made.
         table: metrics.json of the table's evaluation.
         methods: rows of its slices.csv by method.
         curves: validation scores of every training, epochs from the start of the 2D training.
@@ -151,7 +152,7 @@ def _sections(results: Results, figures: Mapping[str, bytes]) -> Iterator[Sectio
     """The page from top to bottom."""
     deep, table = results.about["deep"], results.table
     yield "text", TEXT["intro"]
-    yield "text", TEXT[results.about["scale"]]
+    yield "text", f"{TEXT[results.about['scale']]} {results.about['made']}"
     yield "text", f"{table['store']}. {table['protocol_description']}. "
     yield "text", f"Perceptual: mean squared difference of {table['feature_network']}."
     yield "heading", "What of the deck holds here"

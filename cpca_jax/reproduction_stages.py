@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from cpca_jax import comparison, config, logs, reproduction_report, stagewise
@@ -20,6 +22,7 @@ from cpca_jax.detectability import measure_detectability
 from cpca_jax.errors import InputError
 from cpca_jax.preparation import prepare_phantoms, prepare_scans
 from cpca_jax.protocols import get_protocol
+from cpca_jax.stages import DONE, duration
 
 Found = Mapping[str, Path]
 
@@ -167,4 +170,15 @@ def write_report(
 ) -> None:
     """The page, its figures and its tables."""
     runs = dict(zip(names, cohort.runs(names, found), strict=True))
+    about = about | {"made": _made(found)}
     reproduction_report.write(folder, about=about, runs=runs, found=found)
+
+
+def _made(found: Found) -> str:
+    """Where and in what time the stages were done."""
+    records = [json.loads((folder / DONE).read_text()) for folder in found.values()]
+    taken = duration(sum(record["seconds"] for record in records))
+    device = f"{jax.device_count()} {jax.devices()[0].device_kind}"
+    if jax.default_backend() == "cpu":
+        device = f"{os.cpu_count()} CPU cores"
+    return f"{len(records)} stages in {taken} on {device}, jax {jax.__version__}."

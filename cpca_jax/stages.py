@@ -104,8 +104,8 @@ class Plan:
             left += stage.seconds if taken is None else 0.0
             after = f" after {', '.join(stage.needs)}" if stage.needs else ""
             seconds = stage.seconds if taken is None else taken
-            yield f"{name}: {state} {_duration(seconds)}{after}"
-        yield f"about {_duration(left)} are left on two cores"
+            yield f"{name}: {state} {duration(seconds)}{after}"
+        yield f"about {duration(left)} are left on two cores"
 
     def run(self, only: Sequence[str] = (), *, say: Say) -> None:
         """Do what is not done.
@@ -130,7 +130,7 @@ class Plan:
             new_folder.write_file(folder / DONE, json.dumps(record, indent=1).encode())
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """In the largest unit of which there are two or more."""
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:

@@ -61,8 +61,10 @@ def test_a_run_leaves_scores_curves_and_checkpoints(reference):
 def test_stopped_and_resumed_equals_uninterrupted(store, reference, tmp_path):
     run = tmp_path / "run"
     loop.train(tiny.configuration(store, train__steps=2), run)
+    compiled = loop._compiled_step.cache_info().misses
     loop.train(tiny.configuration(store), run)
     same_parameters(run, reference)
+    assert loop._compiled_step.cache_info().misses == compiled
     steps = [line["step"] for line in logs.read_jsonl(run / "train.jsonl")]
     assert steps == [1, 2, 3, 4, 5, 6]
 
