@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from cpca_jax import launch, logs, reproduction
+from cpca_jax import launch, logs, reproduction, stages
 
 _CONFIG = launch.config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything.")
@@ -27,8 +27,11 @@ def main() -> None:
             logs.say(line)
         return
     plan.run(_ONLY.value, say=logs.say)
-    for page in plan.folder(reproduction.REPORT).glob("report.*"):
-        shutil.copy(page, workdir / page.name)
+    if plan.seconds_taken(reproduction.REPORT) is None:
+        return
+    for path in plan.folder(reproduction.REPORT).iterdir():
+        if path.name != stages.DONE:
+            shutil.copy(path, workdir / path.name)
     logs.say(f"done: {workdir / 'report.html'}")
 
 
