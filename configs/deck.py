@@ -59,7 +59,7 @@ SCALES = {
         deep=(3,),
         listed=(),
         questions=True,
-        observer={"phantoms": 3, "slices": 3, "size": 192, "rois": 40, "readers": 6},
+        observer={"phantoms": 3, "slices": 3, "rois": 40, "readers": 6},
         table_slices=2,
         weights=(0.3, 3.0),
         folds=2,
@@ -73,21 +73,21 @@ SCALES = {
         deep=(3, 5, 7),
         listed=("CNN", "GAN-3D", "CNN-Cascade"),
         questions=True,
-        observer={"phantoms": 8, "slices": 4, "size": 512, "rois": 60, "readers": 20},
+        observer={"phantoms": 8, "slices": 4, "rois": 60, "readers": 20},
         table_slices=4,
         weights=(0.2, 1.0, 5.0, 25.0),
         folds=3,
         sweep_epochs=2,
     ),
     "full": Scale(
-        {"count": 10, "test_count": 3, "validation_count": 1, "slices": 200, "size": 512},
+        {"count": 14, "test_count": 6, "validation_count": 1, "slices": 200, "size": 512},
         epochs=40,
         first=10,
         steps=1000,
         deep=(3, 5, 7),
         listed=("CNN", "GAN-3D", "CNN-Cascade"),
         questions=True,
-        observer={"phantoms": 20, "slices": 8, "size": 512, "rois": 60, "readers": 20},
+        observer={"phantoms": 20, "slices": 8, "rois": 60, "readers": 20},
         table_slices=0,
         weights=(0.01, 0.03, 0.1, 0.3, 1.0),
         folds=3,
@@ -128,12 +128,7 @@ def get_config(name: str = "small") -> ConfigDict:
         "first": scale.first,
         "table_slices": scale.table_slices,
         "cases": ("RED-CNN", "WGAN-VGG", "CPCA-1", deepest),
-        "detectability": {
-            "radius_mm": (3.0,),
-            "contrast_hu": (-30.0,),
-            "interval_mm": INTERVAL_MM,
-        }
-        | scale.observer,
+        "detectability": {"radius_mm": (3.0,), "contrast_hu": (-30.0,)} | scale.observer,
         "sweep": _lambda(scale),
         # Scans instead of the phantoms: a folder that prepare.py --input takes.
         "scans": {"input": "", "test": (), "validation": ()},
@@ -175,7 +170,7 @@ def _other(row: str, scale: Scale) -> ConfigDict:
         return OTHERS[row].get_config()
     config = OTHERS[row].get_config("cpu")
     if row == "WGAN-VGG":
-        # Its authors' rate is a tenth of the deck's. At the deck's its mean wandered by 36 HU.
+        # Its authors' rate is a tenth of the deck's; at CPCA's its mean wandered by 36 HU.
         config.optim.learning_rate *= 0.3
         config = _steady(config)
     return _sized(config, scale)
@@ -194,7 +189,7 @@ def _steady(config: ConfigDict) -> ConfigDict:
     """What keeps the mean brightness of short adversarial trainings (docs/reproduction.md).
 
     A generator that is faster than its critic wanders by tens of HU; at equal rates, falling as
-    the deck's do, by ten; with more weight on the features by a few.
+    those of the released code, by ten; with more weight on the features by a few.
     """
     config.optim.critic_learning_rate = config.optim.learning_rate
     config.optim.decay = "inverse_epoch"

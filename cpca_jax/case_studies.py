@@ -49,7 +49,10 @@ def draw_case_studies(
     """
     ranked = sorted(series, key=_lesion_size, reverse=True)
     for number, (one, display) in enumerate(zip(ranked, WINDOWS, strict=False), 1):
-        case = case_slice(one, range(len(one.full)))
+        # True neighbours on both sides for every method, where the series is long enough.
+        half = max((model.slices for model in models), default=1) // 2
+        inner = range(half, len(one.full) - half) or range(len(one.full))
+        case = case_slice(one, inner)
         chosen = range(case, case + 1)
         for rows, images in evaluate_series(
             models, one, protocol, features, batch=1, chosen=chosen
@@ -61,10 +64,19 @@ def draw_case_studies(
                 {row.method: row for row in rows},
                 case_region(one, case, picture["full dose"]),
                 display=display,
-                title=f"{one.name}, slice {case}",
+                title=f"{one.name}, slice {case}: {_shown(one, case)}",
                 columns=3,
             )
         logs.say(f"  figure case-{number}.png")
+
+
+def _shown(series: PairedSeries, case: int) -> str:
+    """What is in the middle of the zoomed region."""
+    lesions = [lesion for lesion in series.lesions if round(lesion["z"]) == case]
+    if not lesions:
+        return "no lesion is known"
+    largest = _largest(lesions)
+    return f"lesion of radius {largest['radius_mm']:.1f} mm, {largest['contrast_hu']:+.0f} HU"
 
 
 def _lesion_size(series: PairedSeries) -> float:

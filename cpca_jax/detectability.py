@@ -11,7 +11,7 @@ from jaxtyping import Float, Num
 from cpca_jax import observers
 from cpca_jax.data.lesions import LesionTask, Place, extract_rois
 from cpca_jax.data.matched_scans import MatchedScans, Scan
-from cpca_jax.denoiser import TrainedModel, denoise_volume
+from cpca_jax.denoiser import TrainedModel, denoise_slices
 from cpca_jax.errors import ConfigError, InputError
 from cpca_jax.evaluation import QUARTER_DOSE
 from cpca_jax.units import whole_hu
@@ -92,14 +92,15 @@ def measure_detectability(
     return tuple(rows)
 
 
-Method = Callable[[Scan], Num[np.ndarray, "z y x"]]
+# What a method makes of the slices of a range; the other slices are of no account.
+Method = Callable[[Scan, range], Num[np.ndarray, "z y x"]]
 
 
 def _methods(models: Sequence[TrainedModel], batch: int) -> dict[str, Method]:
     """What each method makes of a scan."""
     methods: dict[str, Method] = {
-        QUARTER_DOSE: lambda scan: scan.quarter,
-        FULL_DOSE: lambda scan: scan.full,
+        QUARTER_DOSE: lambda scan, wanted: scan.quarter,
+        FULL_DOSE: lambda scan, wanted: scan.full,
     }
     for model in models:
         if model.name in methods:
@@ -108,8 +109,15 @@ def _methods(models: Sequence[TrainedModel], batch: int) -> dict[str, Method]:
     return methods
 
 
-def _denoised(model: TrainedModel, batch: int, scan: Scan) -> Num[np.ndarray, "z y x"]:
-    return whole_hu(denoise_volume(model, scan.quarter, batch=batch))
+def _denoised(
+    model: TrainedModel, batch: int, scan: Scan, wanted: range
+) -> Num[np.ndarray, "z y x"]:
+    volume = scan.quarter.copy()
+    for start in range(wanted.start, wanted.stop, batch):
+        count = min(batch, wanted.stop - start)
+        denoised = denoise_slices(model, scan.quarter, start, batch)
+        volume[start : start + count] = whole_hu(denoised[:count])
+    return volume
 
 
 def _collect(
@@ -122,8 +130,10 @@ def _collect(
         first = first or matched
         _check_alike(first, matched)
         for task, scan, places in _parts(matched):
+            slices = [place.z for place in places]
+            wanted = range(min(slices), max(slices) + 1)
             for name, method in methods.items():
-                part = extract_rois(method(scan), places, matched.places.roi_pixels)
+                part = extract_rois(method(scan, wanted), places, matched.places.roi_pixels)
                 rois[name, task].append(part)
     if first is None:
         raise InputError("scans: none, must be one or more")

@@ -18,12 +18,13 @@ matplotlib.use("Agg")
 # A panel: what it is called, a slice in HU (y x), and the window it is shown in.
 Panel = tuple[str, Shaped[np.ndarray, "y x"], Window]
 
-_NUMBER = re.compile(r"[+-]?\d[^a-zA-Z]*(\((lost|p = .*)\))?")
+_NUMBER = re.compile(r"[+-]?\d[^a-zA-Z]*(\(([a-z ]+|p = .*)\))?")
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:66em;margin:2em auto;padding:0 1em;"
     "color:#222}table{border-collapse:collapse;margin:.8em 0}td,th{padding:.2em .8em;"
-    "text-align:left;border-bottom:1px solid #ccc}td.n{text-align:right}img{max-width:100%}"
+    "text-align:left;border-bottom:1px solid #ccc}td.n{text-align:right}"
+    "td.m{background:#fbd9d3}img{max-width:100%}"
 )
 
 
@@ -50,12 +51,20 @@ def bullets(title: str, items: Sequence[str]) -> str:
     return f"{heading(f'{title} ({len(items)})')}<ul>{shown}</ul>" if items else ""
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; numbers, with their interval or p-value, stand to the right."""
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, marked: str = "") -> str:
+    """A table; numbers, with their interval or p-value, stand to the right.
+
+    Args:
+        heads: of the columns.
+        rows: of cells.
+        marked: cells with these words in them stand out.
+    """
 
     def cell(value: object) -> str:
         text = str(value)
         number = " class='n'" if _NUMBER.fullmatch(text) else ""
+        if marked and marked in text:
+            number = " class='n m'"
         return f"<td{number}>{html.escape(text)}</td>"
 
     body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)

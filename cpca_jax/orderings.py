@@ -17,11 +17,12 @@ Slices = Mapping[str, Sequence[Mapping[str, str]]]
 Curves = Mapping[str, Sequence[Mapping[str, float]]]
 
 HOLDS, IN_THE_MEAN = "holds", "in the mean, not beyond chance"
-NOT_SEEN, CONTRADICTED = "not seen", "contradicted"
+OTHER_WAY, CONTRADICTED = "other way, within chance", "contradicted"
+NOT_MEASURED = "not measured"
 _LEVEL, _SEED = 0.05, 0
 _SIGN = {"psnr": 1, "ssim": 1, "perceptual": -1}
 _FORMAT = {"psnr": "{:+.2f} dB PSNR", "ssim": "{:+.4f} SSIM", "perceptual": "{:+.4f} perceptual"}
-# Two networks that are one function differ by rounding: dB, and shares of the others.
+# Two networks that are one function differ by rounding.
 _SAME = {"psnr": 1e-3, "ssim": 1e-5, "perceptual": 1e-4}
 
 
@@ -33,8 +34,9 @@ class Finding:
         claim: what the deck shows.
         deck: its numbers.
         ours: the same difference here, with p where there is a test.
-        verdict: "holds" (p at most 0.05), "in the mean, not beyond chance", "not seen" or
-            "contradicted" (the other way round, p at most 0.05); of curves how many epochs.
+        verdict: "holds" (p at most 0.05), "in the mean, not beyond chance", "other way, within
+            chance", "contradicted" (the other way round, p at most 0.05) or "not measured"; of
+            curves how many epochs.
     """
 
     claim: str
@@ -52,7 +54,7 @@ def find(methods: Slices, curves: Curves, *, deep: Sequence[int], first: int) ->
         deep: slices of the 3D networks.
         first: epoch of the 2D training at which fine-tuning begins.
     """
-    others = [name for name in methods if name != "RED-CNN"]
+    others = [name for name in deck_values.TABLE if name in methods and name != "RED-CNN"]
     runner_up = max(others, key=lambda name: _mean(methods, name, "psnr"))
     last = deep[-1]
     found = [
@@ -64,7 +66,7 @@ def find(methods: Slices, curves: Curves, *, deep: Sequence[int], first: int) ->
         *(
             _compare(
                 methods,
-                f"more slices are better, from 1 to {last}: {metric}",
+                f"{last} slices are better than 1: {metric}",
                 f"CPCA-{last}",
                 "CPCA-1",
                 m,
@@ -116,7 +118,7 @@ def _of_curves(curves: Curves, i: int, first: int) -> list[Finding]:
 def _compare(methods: Slices, claim: str, better: str, worse: str, metric: str = "psnr") -> Finding:
     """Test that one method is better than another on the same slices."""
     if better not in methods or worse not in methods:
-        return Finding(claim, _printed(better, worse, metric), "not measured", NOT_SEEN)
+        return Finding(claim, _printed(better, worse, metric), "", NOT_MEASURED)
     first, second = (_values(methods, name, metric) for name in (better, worse))
     patients = [row["patient"] for row in methods[better]]
     test = statistics.paired_test(first, second, patients, seed=_SEED)
@@ -125,7 +127,7 @@ def _compare(methods: Slices, claim: str, better: str, worse: str, metric: str =
     if _SIGN[metric] * test.difference > 0:
         verdict = HOLDS if sure else IN_THE_MEAN
     else:
-        verdict = CONTRADICTED if sure else NOT_SEEN
+        verdict = CONTRADICTED if sure else OTHER_WAY
     ours = f"{_FORMAT[metric].format(test.difference)}, {p}"
     return Finding(claim, _printed(better, worse, metric), ours, verdict)
 

@@ -100,7 +100,8 @@ def markdown(table: Table) -> str:
 def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], note: str) -> None:
     """Validation PSNR, SSIM and perceptual distance by epoch, one line per run.
 
-    What untrained networks score is outside the axes: it is far from all that follows.
+    What a network scored before its first step is outside the axes where it is far from all that
+    followed.
 
     Args:
         path: of the PNG.
@@ -116,9 +117,9 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], n
             baseline = lines[-1].get(f"quarter_{metric}") if lines else baseline
         if baseline is not None:
             axes.axhline(baseline, color="0.5", linestyle="--", label="quarter dose")
-        trained = [line[metric] for ls in curves.values() for line in ls if line["epoch"] > 0]
-        if trained:
-            _limit(axes, [*trained, *([] if baseline is None else [baseline])])
+        shown = [value for lines in curves.values() for value in _usual(lines, metric)]
+        if shown:
+            _limit(axes, [*shown, *([] if baseline is None else [baseline])])
         axes.set_title(HEADINGS[metric])
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -126,6 +127,16 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], n
         axes.legend(fontsize=9)
     figure.suptitle(f"Validation; {note}", fontsize=10)
     figure.savefig(path, dpi=110)
+
+
+def _usual(lines: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
+    """A curve's values without a first one that is further from the others than they are apart."""
+    first, *later = [float(line[metric]) for line in lines] or [0.0]
+    if not later:
+        return [first] if lines else []
+    reach = max(later) - min(later)
+    near = min(later) - reach <= first <= max(later) + reach
+    return [first, *later] if near else later
 
 
 def _limit(axes: Axes, values: Sequence[float]) -> None:

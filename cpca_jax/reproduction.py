@@ -1,5 +1,6 @@
 """The deck's experiments as stages: scans, trainings, table, cases, observer, sweep, report."""
 
+import inspect
 import json
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from cpca_jax import config
 from cpca_jax import reproduction_stages as run
+from cpca_jax.errors import ConfigError
+from cpca_jax.preparation import prepare_phantoms
 from cpca_jax.reproduction_stages import Cohort
 from cpca_jax.stages import Plan, Stage
 
@@ -17,6 +21,10 @@ SWEEP, REPORT = "lambda", "report"
 # Real scans beside the phantoms, with trainings and a table of their own.
 REAL = Cohort("real", "real-")
 
+_KEYS = {
+    "phantoms": tuple(inspect.signature(prepare_phantoms).parameters),
+    "detectability": ("radius_mm", "contrast_hu", "phantoms", "slices", "rois", "readers"),
+}
 # Rough seconds on two cores, for the plan: of a phantom slice, a scored slice, a validation, and
 # of a billion multiply-accumulates of training.
 _SLICE, _SCORED, _VALIDATED, _BILLION = 0.7, 1.2, 5.0, 0.02
@@ -30,8 +38,10 @@ def make_plan(deck: ConfigDict, workdir: Path) -> Plan:
         workdir: folder for everything.
 
     Raises:
-        ConfigError: a training that starts from one that does not come before it.
+        ConfigError: a training or a value of the sweep that is no experiment, a row without which
+            the page cannot be, or an unknown key.
     """
+    _require_possible(deck)
     names, rows = _in_order(deck), list(deck.rows)
     store = _store(deck)
     cohort = Cohort(store.name)
@@ -42,14 +52,33 @@ def make_plan(deck: ConfigDict, workdir: Path) -> Plan:
         _detectability(deck, rows, cohort),
         _sweep(deck.sweep, cohort),
     ]
-    pages = [TABLE, CASES, DETECTABILITY, SWEEP]
     if deck.real.input:
         stages += _real(deck)
-        pages.append(REAL.stage(TABLE))
     write = partial(run.write_report, _about(deck), names, cohort)
-    needed = (store.name, *pages, *map(cohort.training, names))
+    needed = tuple(stage.name for stage in stages)
     stages.append(Stage(REPORT, write, needed, _about(deck), 20.0))
-    return Plan(workdir, stages)
+    return Plan(workdir, stages, origin=run.origin())
+
+
+def _require_possible(deck: ConfigDict) -> None:
+    """Refuse now what would fail after hours."""
+    for part, known in _KEYS.items():
+        for key in sorted(set(deck[part]) - set(known)):
+            raise ConfigError(f"config.{part}.{key}: no such key; there are {', '.join(known)}")
+    needed = ["CPCA-1", *(f"{kind}-{i}" for i in deck.deep for kind in ("CPCA", "CPCA_TF"))]
+    for name in (*needed, *deck.cases):
+        if name not in deck.rows:
+            raise ConfigError(f"config.rows: {name} is missing; curves or cases show it")
+    for name in _in_order(deck):
+        _parsed(deck.trainings[name].config)
+    for value in deck.sweep["values"]:
+        _parsed(run.swept(deck.sweep, value, fold=0))
+
+
+def _parsed(chosen: ConfigDict) -> None:
+    chosen = chosen.copy_and_resolve_references()
+    chosen.data.store = "later"
+    config.parse(chosen)
 
 
 def _store(deck: ConfigDict) -> Stage:
@@ -85,6 +114,9 @@ def _cases(deck: ConfigDict, cohort: Cohort) -> Stage:
 
 def _detectability(deck: ConfigDict, rows: list[str], cohort: Cohort) -> Stage:
     chosen = deck.detectability.to_dict()
+    # Lesions are scanned as the training phantoms were, with neighbours for the deepest network.
+    chosen |= {key: deck.phantoms[key] for key in ("dose", "interval_mm", "size")}
+    chosen["margin"] = max(deck.trainings[row].config.model.slices for row in rows) // 2
     measure = partial(run.measure, chosen, rows, cohort)
     seconds = _SCORED * 2 * len(rows) * chosen["phantoms"] * chosen["slices"]
     needs = tuple(map(cohort.training, rows))
@@ -119,7 +151,9 @@ def _in_order(deck: ConfigDict) -> list[str]:
 def _about(deck: ConfigDict) -> dict[str, Any]:
     """What the page says about the configuration."""
     lists = {name: list(deck[name]) for name in ("rows", "deep", "questions")}
-    return lists | {"scale": deck.scale, "first": deck.first}
+    validated = deck.trainings["CPCA-1"].config.train.validation_slices
+    observer = {key: deck.detectability[key] for key in ("phantoms", "rois", "readers")}
+    return lists | observer | {"scale": deck.scale, "first": deck.first, "validated": validated}
 
 
 def _settings(chosen: ConfigDict) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cpca_jax import checkpoints, config, deck_values, html_page, logs, orderings, report
 from cpca_jax import reproduction_tables as tables
+from cpca_jax.data import new_folder
 from cpca_jax.reproduction_text import TEXT
 
 Folds = dict[int, dict[float, dict[str, float]]]
@@ -71,7 +72,9 @@ def write(
     figures |= {path.stem: path.read_bytes() for path in sorted(found["cases"].glob("case-*.png"))}
     _write_csvs(folder, results)
     sections = list(_sections(results, figures))
-    (folder / "report.html").write_text(html_page.page(TITLE, _html(sections, figures)))
+    # Case studies may show patients.
+    page = html_page.page(TITLE, _html(sections, figures))
+    new_folder.write_file(folder / "report.html", page.encode())
     (folder / "report.md").write_text(_markdown(sections))
 
 
@@ -159,7 +162,7 @@ def _sections(results: Results, figures: Mapping[str, bytes]) -> Iterator[Sectio
     yield "text", TEXT["orderings"]
     yield "table", (tables.ORDER_HEADS, [dataclasses.astuple(f) for f in results.findings])
     yield "heading", "1. Training from scratch"
-    yield "text", TEXT["scratch"]
+    yield "text", TEXT["scratch"].format(slices=results.about["validated"])
     for i in (1, *deep):
         yield "figure", f"scratch-{i}"
     yield "heading", "2. Transfer against scratch"
@@ -183,8 +186,8 @@ def _sections(results: Results, figures: Mapping[str, bytes]) -> Iterator[Sectio
     yield "text", TEXT["critics"]
     yield "figure", "critics"
     yield "heading", "6. Detectability of low-contrast lesions"
-    yield "text", TEXT["observer"]
-    yield "table", (tables.FOUND_HEADS, tables.detectability_rows(results.found))
+    yield "text", TEXT["observer"].format(**results.about)
+    yield "table", (tables.FOUND_HEADS, tables.detectability_rows(results.found, results.methods))
     yield "heading", "7. The weight of the perceptual loss by cross-validation"
     yield "text", TEXT["lambda"].format(field=results.field, folds=len(results.folds))
     yield "table", (tables.SWEEP_HEADS, tables.sweep_rows(results.folds))
@@ -213,7 +216,7 @@ def _html(sections: Sequence[Section], figures: Mapping[str, bytes]) -> Iterator
         elif kind == "text":
             yield html_page.paragraph(what)
         elif kind == "table":
-            yield html_page.table(*what)
+            yield html_page.table(*what, marked=tables.LESS_VISIBLE)
         else:
             yield html_page.figure(figures[what], what)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,19 @@ class Cohort:
 
 def make_phantoms(phantoms: dict[str, Any], folder: Path, found: Found) -> None:
     """A store of phantoms."""
-    prepare_phantoms(**phantoms, output=folder / "store", say=logs.say, track=logs.track)
+    if not _made_before(folder):
+        prepare_phantoms(**phantoms, output=folder / "store", say=logs.say, track=logs.track)
+
+
+def _made_before(folder: Path) -> bool:
+    """Whether an interrupted run had just finished the store, which appears complete or not."""
+    return (folder / "store" / "manifest.json").exists()
 
 
 def prepare_real(chosen: dict[str, Any], folder: Path, found: Found) -> None:
     """A store of real scans."""
+    if _made_before(folder):
+        return
     choice = SplitChoice(chosen["test"], chosen["validation"])
     prepare_scans(
         Inputs(Path(chosen["input"])),
@@ -124,7 +133,8 @@ def measure(
         for radius in chosen["radius_mm"]
         for contrast in chosen["contrast_hu"]
     ]
-    shape = {key: chosen[key] for key in ("phantoms", "slices", "size", "rois", "interval_mm")}
+    kept = ("phantoms", "slices", "size", "rois", "dose", "interval_mm", "margin")
+    shape = {key: chosen[key] for key in kept}
     scans = phantom_scans(tasks, **shape, seed=_OBSERVER_SEED)
     rows = measure_detectability(
         [load_run(run) for run in cohort.runs(names, found)],
@@ -153,9 +163,7 @@ def sweep(chosen: ConfigDict, cohort: Cohort, folder: Path, found: Found) -> Non
     folds: dict[int, dict[float, dict[str, float]]] = {}
     for fold in range(chosen.folds):
         for value in chosen["values"]:
-            own = chosen.config.copy_and_resolve_references()
-            own.update_from_flattened_dict({chosen.field: value})
-            own.data.folds, own.data.fold = chosen.folds, fold
+            own = swept(chosen, value, fold=fold)
             own.data.store = str(cohort.folder(found))
             run = folder / f"{value:g}-fold{fold}"
             _finish(config.parse(own), run)
@@ -163,6 +171,14 @@ def sweep(chosen: ConfigDict, cohort: Cohort, folder: Path, found: Found) -> Non
             folds.setdefault(fold, {})[value] = scores
     written = {"field": chosen.field, "folds": folds}
     (folder / "sweep.json").write_text(json.dumps(written, indent=1) + "\n")
+
+
+def swept(chosen: ConfigDict, value: float, *, fold: int) -> ConfigDict:
+    """The sweep's training with one value of its setting, holding out one fold."""
+    own = chosen.config.copy_and_resolve_references()
+    own.update_from_flattened_dict({chosen.field: value})
+    own.data.folds, own.data.fold = chosen.folds, fold
+    return own
 
 
 def write_report(
@@ -175,10 +191,22 @@ def write_report(
 
 
 def _made(found: Found) -> str:
-    """Where and in what time the stages were done."""
+    """Where, in what time and by which code the stages were done."""
     records = [json.loads((folder / DONE).read_text()) for folder in found.values()]
     taken = duration(sum(record["seconds"] for record in records))
+    where = sorted({record.get("device", "a device not noted") for record in records})
+    code = sorted({record.get("commit", "not noted") for record in records})
+    return f"{len(records)} stages in {taken} on {', '.join(where)}; commit {', '.join(code)}."
+
+
+def origin() -> dict[str, str]:
+    """The device and the code, to stand beside what they made."""
     device = f"{jax.device_count()} {jax.devices()[0].device_kind}"
     if jax.default_backend() == "cpu":
         device = f"{os.cpu_count()} CPU cores"
-    return f"{len(records)} stages in {taken} on {device}, jax {jax.__version__}."
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "not under git"
+    return {"device": f"{device}, jax {jax.__version__}", "commit": commit}

@@ -23,8 +23,17 @@ _SHOWN = (*CURVES, "bias_hu")
 TABLE_HEADS = ("method", *(f"{HEADINGS[metric]} [95 %]" for metric in _SHOWN))
 PRINTED_HEADS = ("the deck's PSNR", "SSIM", "perceptual (VGG19)")
 STEP_HEADS = ("method", "against", *(HEADINGS[metric] for metric in CURVES))
-FOUND_HEADS = ("method", "radius (mm)", "contrast (HU)", "d' [95 %]", "AUC", "d' over quarter dose")
-SWEEP_HEADS = ("value", *(f"{HEADINGS[metric]} (folds)" for metric in CURVES))
+FOUND_HEADS = (
+    "method",
+    "radius (mm)",
+    "contrast (HU)",
+    "d' [95 %]",
+    "AUC [95 %]",
+    "d' over quarter dose",
+    "PSNR over quarter dose (dB)",
+)
+LESS_VISIBLE = "less visible"
+SWEEP_HEADS = ("value", *(f"{HEADINGS[metric]} (folds)" for metric in _SHOWN))
 ORDER_HEADS = ("the deck shows", "there", "here", "verdict")
 
 
@@ -89,11 +98,17 @@ def _difference(
     return f"{test.difference:+.{DIGITS[metric]}f}{p}"
 
 
-def detectability_rows(found: Iterable[Mapping[str, Any]]) -> Rows:
-    """d', AUC and gain of each method, a loss that is no chance marked."""
+def detectability_rows(found: Iterable[Mapping[str, Any]], methods: Methods) -> Rows:
+    """d', AUC and gains of each method, a loss of d' that is no chance marked.
+
+    Args:
+        found: rows of detectability.json.
+        methods: rows of slices.csv by method, for what each gains in PSNR.
+    """
+    psnr = {name: float(_values(rows, "psnr").mean()) for name, rows in methods.items()}
     rows: Rows = []
     for row in found:
-        gain, lost = row["gain"], " (lost)" if row["gain"]["high"] < 0 else ""
+        gain, lost = row["gain"], f" ({LESS_VISIBLE})" if row["gain"]["high"] < 0 else ""
         spread = f"{gain['mean']:+.2f} [{gain['low']:+.2f}, {gain['high']:+.2f}]{lost}"
         prime, auc = row["d_prime"], row["auc"]
         rows.append((
@@ -101,8 +116,9 @@ def detectability_rows(found: Iterable[Mapping[str, Any]]) -> Rows:
             f"{row['radius_mm']:g}",
             f"{row['contrast_hu']:g}",
             f"{prime['mean']:.2f} [{prime['low']:.2f}, {prime['high']:.2f}]",
-            f"{auc['mean']:.3f}",
+            f"{auc['mean']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]",
             "" if row["method"] == QUARTER_DOSE else spread,
+            f"{psnr[row['method']] - psnr[QUARTER_DOSE]:+.2f}" if row["method"] in psnr else "",
         ))
     return rows
 
@@ -116,7 +132,7 @@ def sweep_rows(folds: Mapping[int, Mapping[float, Mapping[str, float]]]) -> Rows
     rows: Rows = []
     for value in sorted(next(iter(folds.values()))):
         cells = [f"{value:g}"]
-        for metric in CURVES:
+        for metric in _SHOWN:
             scores = [scores[value][metric] for scores in folds.values()]
             mean, digits = sum(scores) / len(scores), DIGITS[metric]
             cells.append(

@@ -13,28 +13,34 @@ TEXT = {
         "everything runs and nothing about the methods."
     ),
     "small": (
-        "Trainings of minutes on two cores instead of days on a GPU: 600 steps of 8 patches, a "
-        "critic half as wide, VGG16 at a shallow layer instead of VGG19. They show differences in "
-        "kind; which method would win after a full training they do not."
+        "Trainings of minutes on two cores instead of days on a GPU: 600 steps of 4 to 16 patches, "
+        "rates ten times the deck's, a critic half as wide, VGG16 at a shallow layer instead of "
+        "VGG19, lambda_p 5 for its shorter distances, GAN-3D a quarter as wide and without "
+        "normalisation. They show differences in kind; which method would win after a full "
+        "training they do not."
     ),
     "full": (
-        "Trainings at the deck's size: 128,000 patches an epoch, 40 epochs; the other methods as "
-        "their authors published them."
+        "Trainings at the deck's size: 128,000 patches an epoch, drawn afresh, for 40 epochs; the "
+        "other methods by the nearest public recipe, which their configurations name."
     ),
     "orderings": (
-        "The deck's statements as differences of two methods on the same slices. 'Holds' means a "
-        "difference in the deck's direction with p at most 0.05, by flipping the signs of the "
-        "patients' mean differences; 'contradicted' the same in the other direction. Of curves, "
-        "the number of epochs is given. PSNR and SSIM: more is better; perceptual distance: less "
-        "is better."
+        "The deck's statements as differences of two methods on the same slices. 'Holds': the "
+        "difference has the deck's direction with p at most 0.05, by flipping the signs of the "
+        "patients' mean differences; 'contradicted': the same in the other direction. 'In the "
+        "mean' and 'other way' are differences that chance explains as well. Of curves, the number "
+        "of epochs is given. More PSNR is better, less perceptual distance is better; the deck's "
+        "is of VGG19, so only its sign compares. There is one training of each method: p speaks "
+        "of other patients, not of another training, and nothing is corrected for the number of "
+        "statements. n patients never give a p below 2 / 2^n."
     ),
     "scratch": (
-        "Scores on validation patients after each epoch. CPCA-i sees i neighbouring slices. The "
-        "dashed line is the quarter-dose image itself."
+        "Scores on {slices} slices of validation patients after each epoch. CPCA-i sees i "
+        "neighbouring slices. The dashed line is the quarter-dose image itself."
     ),
     "transfer": (
         "CPCA_TF-i is CPCA-1 as it was at epoch {first}, each 3x3 filter put in the middle of an "
-        "empty 3x3x3, then fine-tuned. Its curve must begin on that of CPCA-1."
+        "empty 3x3x3, then fine-tuned. Its curve must begin on that of CPCA-1. As in the deck, "
+        "fine-tuning has a higher rate than training from scratch at the same epoch."
     ),
     "steps": (
         "Each method against the one above it, on the same slices; p by flipping the signs of the "
@@ -62,13 +68,16 @@ TEXT = {
         "Lesions of known size and contrast are put into phantoms before the dose is lowered. A "
         "channelised Hotelling observer (Laguerre-Gauss channels) learns on half of the regions to "
         "tell those with a lesion from those without, and is tested on the other half; readers "
-        "differ in the halves. d' is the distance of the two groups in standard deviations, AUC "
-        "the share of pairs told apart. 'Lost': the lesion is seen less well than in the noisy "
-        "quarter-dose image, whatever PSNR says."
+        "differ in the halves ({readers} readers, up to {rois} regions in each of {phantoms} "
+        "phantoms, every other one with a lesion). d' is the distance of the two groups in "
+        "standard deviations, AUC the share of pairs told apart. Intervals are of readers; that "
+        "regions of one phantom are alike is not in them. Marked as less visible: the lesion is "
+        "seen less well than in the noisy quarter-dose image, whatever PSNR says."
     ),
     "lambda": (
         "CPCA-1 with different weights of the perceptual loss ({field}), trained without one part "
         "of the patients and scored on it, for each of {folds} parts. Values are means over the "
-        "parts, with the lowest and the highest."
+        "parts, with the lowest and the highest, after trainings shorter than those above. The "
+        "perceptual distance is what the weight weighs, so larger weights tend to win by it."
     ),
 }

@@ -1,7 +1,8 @@
 """Stages that are folders: what is done stays done until something that it hangs on changes.
 
 ROOT/stages/NAME-DIGEST/     what a stage left; the digest is of its settings and of its needs'
-ROOT/stages/NAME-DIGEST/done.json   written last: the stage is complete, and how long it took
+ROOT/stages/NAME-DIGEST/done.json   written last: the stage is complete, how long it took from its
+                                    last start, and where
 
 A changed setting gives another digest, to the stage and to all that need it, and so reruns these
 and nothing else. What an older setting left stays where it is.
@@ -45,17 +46,20 @@ class Stage:
 class Plan:
     """Stages in an order in which each comes after its needs."""
 
-    def __init__(self, root: Path, stages: Sequence[Stage]) -> None:
+    def __init__(
+        self, root: Path, stages: Sequence[Stage], *, origin: Mapping[str, str] | None = None
+    ) -> None:
         """Check that the stages fit together.
 
         Args:
             root: folder of the experiment.
             stages: each after all that it needs.
+            origin: what to note beside every stage that is done: where, by which code.
 
         Raises:
             ConfigError: two stages of one name, or a need that is not there before.
         """
-        self._root = root
+        self._root, self._origin = root, dict(origin or {})
         self._stages: dict[str, Stage] = {}
         self._digests: dict[str, str] = {}
         for stage in stages:
@@ -122,11 +126,14 @@ class Plan:
                 continue
             say(f"[{number}/{len(names)}] {name} -> {folder}")
             with new_folder.disk_errors(folder.name):
-                folder.mkdir(parents=True, exist_ok=True)
+                # For the owner only: stages may show patients.
+                folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.mkdir(exist_ok=True)
             start = time.monotonic()
             stage.run(folder, {need: self.folder(need) for need in stage.needs})
             seconds = round(time.monotonic() - start, 1)
             record = {"stage": name, "seconds": seconds, "settings": dict(stage.settings)}
+            record |= self._origin
             new_folder.write_file(folder / DONE, json.dumps(record, indent=1).encode())
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import jax
 
 from cpca_jax import checkpoints, config, transfer, trees
-from cpca_jax.config import TransferConfig
+from cpca_jax.config import Experiment, TransferConfig
 from cpca_jax.data.patches import stack_draws
+from cpca_jax.errors import ConfigError
 from cpca_jax.experiment import Parts, build_networks
 from cpca_jax.optim import adam
 from cpca_jax.state import STEP_KEY, TrainState, create_state, state_shapes
@@ -25,15 +26,30 @@ def starting_state(parts: Parts, *, say: Say) -> TrainState:
 
     Raises:
         CheckpointError: no sound checkpoint in the 2D run, or trees that do not fit.
+        ConfigError: a fold whose patients the 2D run was trained on.
     """
     experiment = parts.experiment
     key = jax.random.key(experiment.train.seed)
     state = create_state(parts.networks, adam(experiment.optim), key)
     if experiment.transfer.run:
+        _require_same_fold(experiment)
         state = _transferred(state, experiment.transfer, say=say)
     if experiment.transfer.critic_warmup_steps and state.critic is not None:
         state = _warm_up(parts, state, say=say)
     return state
+
+
+def _require_same_fold(experiment: Experiment) -> None:
+    """A run that saw the patients held out here cannot be what they are scored with."""
+    if not experiment.data.folds:
+        return
+    theirs = config.parse(checkpoints.read_config(Path(experiment.transfer.run))).data
+    ours = experiment.data
+    if (theirs.folds, theirs.fold) != (ours.folds, ours.fold):
+        raise ConfigError(
+            f"config.data.fold: {ours.fold} of {ours.folds}; {Path(experiment.transfer.run).name} "
+            f"was trained with fold {theirs.fold} of {theirs.folds} and saw the patients held out"
+        )
 
 
 def _transferred(state: TrainState, chosen: TransferConfig, *, say: Say) -> TrainState:

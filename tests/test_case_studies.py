@@ -56,7 +56,10 @@ def test_the_patients_with_the_largest_lesions_are_drawn(series, tmp_path, monke
     ]
     features = pretrained.load_feature_network("random", tap="relu1_2", weights="", seed=0)
     case_studies.draw_case_studies(tmp_path, [], chosen, get_protocol("deck"), features)
-    assert [title for title, *_ in drawn] == ["phantom-003, slice 5", "phantom-001, slice 1"]
+    assert [title for title, *_ in drawn] == [
+        "phantom-003, slice 5: lesion of radius 6.0 mm, -30 HU",
+        "phantom-001, slice 1: lesion of radius 3.0 mm, -30 HU",
+    ]
     assert [str(display) for _, display, *_ in drawn] == ["[-180, 200] HU", "[-160, 240] HU"]
     assert drawn[0][2:] == (["quarter dose", "full dose"], ["quarter dose"], (20, 15))
 

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cpca_jax import detectability
 from cpca_jax.data.lesions import LesionTask, Place, Places
-from cpca_jax.data.matched_scans import MatchedScans, Scan
+from cpca_jax.data.matched_scans import MatchedScans, Scan, phantom_scans
 from cpca_jax.denoiser import TrainedModel, load_run
 from cpca_jax.detectability import DetectabilityRow, measure_detectability
 from cpca_jax.errors import ConfigError, InputError
@@ -88,6 +89,27 @@ def test_where_nothing_is_left_nothing_is_found(rows) -> None:
     found = rows["flat", EASY].found
     assert dataclasses.astuple(found.auc) == (0.5, 0.5, 0.5)
     assert dataclasses.astuple(found.d_prime) == (0, 0, 0)
+
+
+def test_slices_are_denoised_with_their_neighbours_and_only_where_regions_lie() -> None:
+    """A network that answers with the slice above."""
+
+    class Above(nn.Module):
+        @nn.compact
+        def __call__(self, slab: jnp.ndarray) -> jnp.ndarray:
+            return slab[:, 2:]
+
+    above = TrainedModel("above", Networks(Above(), None, slices=3, patch=1), {}, Window(-99, 999))
+    volume = np.arange(9, dtype=np.int16)[:, None, None] * np.ones((1, 5, 5), np.int16)
+    answer = detectability._denoised(above, 2, Scan(volume, volume), range(3, 6))
+    assert answer[:, 0, 0].tolist() == [0, 1, 2, 4, 5, 6, 6, 7, 8]
+
+
+def test_phantoms_have_neighbours_beyond_their_regions() -> None:
+    options = {"phantoms": 1, "slices": 2, "size": 96, "rois": 12, "seed": 1, "interval_mm": 1.0}
+    (scans,) = phantom_scans([LesionTask(3.0, -30.0)], **options, margin=3)
+    assert scans.absent.quarter.shape == (8, 96, 96)
+    assert {place.z for place in (*scans.places.present, *scans.places.absent)} <= {3, 4}
 
 
 def test_methods_and_channels_are_told_apart_by_name() -> None:

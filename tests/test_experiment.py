@@ -3,6 +3,7 @@
 import pytest
 import tiny
 
+from cpca_jax import loop
 from cpca_jax.data.patches import PatchSampler
 from cpca_jax.data.store import open_store
 from cpca_jax.errors import ConfigError
@@ -47,3 +48,16 @@ def test_without_folds_the_validation_split_is_used(store):
 def test_folds_that_cannot_be(store, folds, fold, said):
     with pytest.raises(ConfigError, match=said):
         assemble(tiny.configuration(store, data__folds=folds, data__fold=fold))
+
+
+def test_a_fold_cannot_start_from_a_run_that_saw_its_patients(store, tmp_path):
+    flat = {"train__steps": 1, "train__validation_slices": 1}
+    loop.train(tiny.configuration(store, **flat), tmp_path / "everyone")
+    loop.train(tiny.configuration(store, **flat, data__folds=2, data__fold=1), tmp_path / "fold1")
+    deep = flat | {"model__slices": 3, "data__folds": 2, "data__fold": 1}
+    said = r"config.data.fold: 1 of 2; everyone was trained with fold 0 of 0"
+    with pytest.raises(ConfigError, match=said):
+        chosen = tiny.configuration(store, **deep, transfer__run=str(tmp_path / "everyone"))
+        loop.train(chosen, tmp_path / "leaking")
+    chosen = tiny.configuration(store, **deep, transfer__run=str(tmp_path / "fold1"))
+    assert int(loop.train(chosen, tmp_path / "fitting").step) == 1

@@ -1,9 +1,11 @@
 """The deck as stages: what hangs on what."""
 
 import pytest
+import tiny
 
 from configs import deck
 from cpca_jax import config, reproduction
+from cpca_jax import reproduction_stages as stages
 from cpca_jax.errors import ConfigError
 from cpca_jax.reproduction_stages import Cohort
 
@@ -94,3 +96,45 @@ def test_a_training_comes_after_the_one_it_starts_from(tmp_path):
         "CPCA-1 without critic",
         "CPCA_TF-3, no 2D critic",
     ]
+
+
+def test_lesions_are_scanned_as_the_training_phantoms_were(tmp_path):
+    before = digests(deck.get_config("small"), tmp_path)
+    chosen = deck.get_config("small")
+    settings = reproduction._detectability(chosen, list(chosen.rows), PHANTOMS).settings
+    assert (settings["dose"], settings["interval_mm"], settings["size"]) == (0.25, 1.0, 512)
+    assert settings["margin"] == 7  # GAN-3D looks at 15 slices
+    chosen.rows = ("RED-CNN", "WGAN-VGG", "CPCA-1", "CPCA-3", "CPCA_TF-3")
+    assert reproduction._detectability(chosen, list(chosen.rows), PHANTOMS).settings["margin"] == 1
+    chosen = deck.get_config("small")
+    chosen.phantoms.dose = 0.1
+    after = digests(chosen, tmp_path)
+    assert before["detectability"] != after["detectability"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c.phantoms.update({"slice": 3}), "config.phantoms.slice: no such key"),
+        (lambda c: c.detectability.update({"reader": 3}), "config.detectability.reader: no such"),
+        (lambda c: c.update({"rows": ("RED-CNN", "CPCA-1")}), "config.rows: CPCA-3 is missing"),
+        (lambda c: c.update({"cases": ("CNN",)}), "config.rows: CNN is missing"),
+        (lambda c: c.sweep.update({"field": "loss.percept"}), "config.loss.percept: no such key"),
+        (lambda c: c.sweep.update({"folds": 1}), "config.data.folds: 1"),
+        (lambda c: c.trainings["CPCA-3"].config.data.update({"batch": 0}), "config.data.batch: 0"),
+    ],
+)
+def test_what_would_fail_after_hours_is_refused_at_once(tmp_path, change, said):
+    chosen = deck.get_config("demo")
+    change(chosen)
+    with pytest.raises(ConfigError, match=said):
+        reproduction.make_plan(chosen, tmp_path)
+
+
+def test_a_store_that_is_complete_is_not_made_again(tmp_path):
+    """An interruption between the store and the stage's record must not block the stage."""
+    tiny.write_store(tmp_path / "store")
+    before = (tmp_path / "store" / "manifest.json").read_bytes()
+    stages.make_phantoms({"count": 2}, tmp_path, {})
+    stages.prepare_real({"input": "nowhere", "test": (), "validation": ()}, tmp_path, {})
+    assert (tmp_path / "store" / "manifest.json").read_bytes() == before

@@ -61,19 +61,18 @@ def test_a_lost_lesion_stands_out():
         named = {"method": method, "radius_mm": 3.0, "contrast_hu": -30.0, "form": "sphere"}
         return named | {"d_prime": spread, "auc": spread, "gain": spread}
 
-    rows = tables.detectability_rows([
-        row(QUARTER_DOSE, 0.0),
-        row("blur", -0.5),
-        row("same", 0.05),
-    ])
-    assert rows[0][-1] == ""
-    assert rows[1][-1] == "-0.50 [-0.60, -0.40] (lost)"
-    assert rows[2][-1] == "+0.05 [-0.05, +0.15]"
+    found = [row(QUARTER_DOSE, 0.0), row("blur", -0.5), row("same", 0.05)]
+    methods = {QUARTER_DOSE: scores(QUARTER_DOSE, [26.0]), "blur": scores("blur", [28.5])}
+    rows = tables.detectability_rows(found, methods)
+    assert rows[0][-2:] == ("", "+0.00")
+    assert rows[1][-2:] == ("-0.50 [-0.60, -0.40] (less visible)", "+2.50")
+    assert rows[2][-2:] == ("+0.05 [-0.05, +0.15]", "")
+    assert all(len(cells) == len(tables.FOUND_HEADS) for cells in rows)
 
 
 def test_a_sweep_is_averaged_over_folds():
     def of(psnr, perceptual):
-        return {"psnr": psnr, "ssim": 0.9, "perceptual": perceptual}
+        return {"psnr": psnr, "ssim": 0.9, "perceptual": perceptual, "bias_hu": 1.0}
 
     folds = {
         0: {1.0: of(30.0, 0.5), 10.0: of(28.0, 0.3)},

@@ -96,3 +96,12 @@ def test_a_torn_record_is_no_result(tmp_path):
 def test_plans_that_cannot_be(tmp_path, stages, message):
     with pytest.raises(ConfigError, match=message):
         Plan(tmp_path, [Stage(name, print, needs) for name, needs in stages])
+
+
+def test_a_stage_notes_where_it_was_done_and_is_for_its_owner_only(tmp_path):
+    stage = Stage("only", lambda folder, found: None)
+    plan = Plan(tmp_path, [stage], origin={"device": "an abacus"})
+    plan.run(say=lambda line: None)
+    record = json.loads((plan.folder("only") / DONE).read_text())
+    assert record["device"] == "an abacus"
+    assert plan.folder("only").parent.stat().st_mode & 0o777 == 0o700

@@ -99,6 +99,7 @@ def choose_places(
     count: int,
     seed: int,
     slices_apart: int = 0,
+    margin: int = 0,
     limits: Limits | None = None,
 ) -> Places:
     """Random places in flat soft tissue, every other one to get a lesion.
@@ -110,6 +111,7 @@ def choose_places(
         count: how many at most, both kinds together.
         seed: of the draw.
         slices_apart: ROIs above each other have at least so many slices between them.
+        margin: slices at each end of the volume that get none.
         limits: what flat soft tissue is; by default that of `Limits`.
 
     Raises:
@@ -118,7 +120,9 @@ def choose_places(
     if roi_pixels % 2 == 0:
         raise InputError(f"roi_pixels: {roi_pixels}, must be odd to have a middle")
     limits = limits or Limits()
-    free = np.stack([_flat(image, roi_pixels, spacing_mm, limits) for image in volume_hu])
+    inner = volume_hu[margin : len(volume_hu) - margin]
+    flat = [_flat(image, roi_pixels, spacing_mm, limits) for image in inner]
+    free = np.pad(np.array(flat, bool).reshape(inner.shape), [(margin, margin), (0, 0), (0, 0)])
     chosen: list[Place] = []
     for z, y, x in np.random.default_rng(seed).permutation(np.argwhere(free)):
         if len(chosen) == count:

@@ -128,6 +128,7 @@ def phantom_scans(
     dose: float = 0.25,
     seed: int,
     interval_mm: float = INTERVAL_MM,
+    margin: int = 0,
     scanner: physics.Scanner = physics.DEFAULT_SCANNER,
 ) -> Iterator[MatchedScans]:
     """Matched scans of phantoms, one phantom after the other.
@@ -135,17 +136,20 @@ def phantom_scans(
     Args:
         tasks: lesions to be found.
         phantoms: how many.
-        slices: of each.
+        slices: of each that ROIs lie in.
         size: rows and columns.
         rois: of each phantom, with and without a lesion together, where there is room.
         dose: share of the full dose.
         seed: of the study; it shares no phantom with pairs of the same seed.
         interval_mm: distance of the slices, as of the pairs that a model was trained on.
+        margin: slices above and below those, so that a 3D network has true neighbours.
         scanner: that scans.
     """
     for number in range(phantoms):
         own = seed_of(seed, f"detectability {number}")
-        made = phantom.make_phantom(own, slices=slices, size=size, interval_mm=interval_mm)
+        made = phantom.make_phantom(
+            own, slices=slices + 2 * margin, size=size, interval_mm=interval_mm
+        )
         spacing = made.spacing_mm
         largest = max(task.radius_mm for task in tasks)
         places = choose_places(
@@ -155,6 +159,7 @@ def phantom_scans(
             count=rois,
             seed=own,
             slices_apart=int(largest / made.interval_mm),
+            margin=margin,
             limits=_PHANTOM_LIMITS,
         )
         background = Background(made.truth_hu, spacing, made.interval_mm, noiseless=True)

@@ -124,6 +124,14 @@ def test_tissue_of_other_hu_is_left_alone() -> None:
     assert all(5 <= middle < 55 for place in every for middle in (place.y, place.x))
 
 
+def test_the_ends_of_a_volume_get_no_places() -> None:
+    wide = np.full((6, 60, 60), 75, np.float32)
+    options = {"spacing_mm": SPACING_MM, "roi_pixels": 11, "count": 500, "seed": 1}
+    for margin, expected in ((0, {0, 1, 2, 3, 4, 5}), (2, {2, 3})):
+        places = choose_places(wide, **options, margin=margin)
+        assert {place.z for place in (*places.present, *places.absent)} == expected
+
+
 def test_the_seed_decides_the_places() -> None:
     first, again, other = (
         choose_places(tissue(), spacing_mm=SPACING_MM, roi_pixels=11, count=20, seed=seed)
