@@ -165,6 +165,8 @@ def draw_sweep(
         means = [sum(column) / len(column) for column in zip(*lines, strict=True)]
         axes.plot(values, means, color="C0", marker="o", lw=2, label="mean")
         axes.set_xscale("log")
+        axes.set_xticks(values, labels=[f"{value:g}" for value in values])
+        axes.minorticks_off()
         axes.set_title(HEADINGS[metric])
         axes.set_xlabel(field)
         axes.grid(alpha=0.3)

@@ -116,7 +116,7 @@ def detectability_rows(found: Iterable[Mapping[str, Any]], methods: Methods) -> 
             f"{row['radius_mm']:g}",
             f"{row['contrast_hu']:g}",
             f"{prime['mean']:.2f} [{prime['low']:.2f}, {prime['high']:.2f}]",
-            f"{auc['mean']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]",
+            f"{auc['mean']:.3f} [{max(auc['low'], 0):.3f}, {min(auc['high'], 1):.3f}]",
             "" if row["method"] == QUARTER_DOSE else spread,
             f"{psnr[row['method']] - psnr[QUARTER_DOSE]:+.2f}" if row["method"] in psnr else "",
         ))

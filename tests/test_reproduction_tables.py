@@ -55,7 +55,7 @@ def test_each_row_is_tested_against_the_one_above(methods):
     assert tables.step_rows(alone)[0][2] == "+0.00"
 
 
-def test_a_lost_lesion_stands_out():
+def test_a_lesion_that_is_less_visible_stands_out():
     def row(method, gain):
         spread = {"mean": gain, "low": gain - 0.1, "high": gain + 0.1}
         named = {"method": method, "radius_mm": 3.0, "contrast_hu": -30.0, "form": "sphere"}
@@ -65,6 +65,8 @@ def test_a_lost_lesion_stands_out():
     methods = {QUARTER_DOSE: scores(QUARTER_DOSE, [26.0]), "blur": scores("blur", [28.5])}
     rows = tables.detectability_rows(found, methods)
     assert rows[0][-2:] == ("", "+0.00")
+    assert rows[0][4] == "0.000 [0.000, 0.100]"
+    assert tables.detectability_rows([row("sure", 0.95)], {})[0][4] == "0.950 [0.850, 1.000]"
     assert rows[1][-2:] == ("-0.50 [-0.60, -0.40] (less visible)", "+2.50")
     assert rows[2][-2:] == ("+0.05 [-0.05, +0.15]", "")
     assert all(len(cells) == len(tables.FOUND_HEADS) for cells in rows)
