@@ -29,23 +29,21 @@ _SPLIT_FILE = flags.DEFINE_string("split_file", None, "JSON file {patient: split
 
 def main() -> None:
     """Prepare, and say what the store holds."""
-    folders = [Path(f.value) if f.value else None for f in (_INPUT, _FULL, _QUARTER)]
+    named = (_INPUT, _FULL, _QUARTER, _OUTPUT, _REPORT, _SPLIT_FILE)
+    *folders, output, report, file = (Path(flag.value) if flag.value else None for flag in named)
     if any(folders) == (_PHANTOM.value is not None):
         raise ConfigError("--input and --phantom: give one of them")
     if _CHECK.value and not any(folders):
         raise ConfigError("--check and --phantom: there is nothing to check")
     if _OUTPUT.value is None and not _CHECK.value:
         raise ConfigError("--output is missing; see --help")
-    output = Path(_OUTPUT.value) if _OUTPUT.value else None
     shown = {"say": logs.say, "track": logs.track}
     if _PHANTOM.value is not None:
         shape = {"slices": _SLICES.value, "size": _SIZE.value, "interval_mm": _INTERVAL.value}
         drawn = {"dose": 0.25 if _DOSE.value is None else _DOSE.value, "seed": _SEED.value}
         made = preparation.prepare_phantoms(_PHANTOM.value, output, **drawn, **shape, **shown)
     else:
-        file = Path(_SPLIT_FILE.value) if _SPLIT_FILE.value else None
         choice = SplitChoice(_TEST.value, _VALIDATION.value, _SPLIT_BY.value, file, _SEED.value)
-        report = Path(_REPORT.value) if _REPORT.value else None
         wanted = {"choice": choice, "simulate_dose": _DOSE.value, "check": _CHECK.value}
         made = preparation.prepare_scans(Inputs(*folders), output, **wanted, report=report, **shown)
     done = f"{len(made.series)} series, fingerprint {made.fingerprint[:12]}" if made else ""
