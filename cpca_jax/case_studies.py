@@ -1,6 +1,6 @@
 """The deck's case studies: a slice with a lesion by a few methods, in the deck's HU windows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +10,23 @@ from cpca_jax.data.store import PairedSeries
 from cpca_jax.evaluation import TrainedModel, evaluate_series
 from cpca_jax.pretrained import FeatureNetwork
 from cpca_jax.protocols import Protocol
-from cpca_jax.units import Window
+from cpca_jax.units import DISPLAY, Window
 
 # Of the deck's two cases, in its order.
-WINDOWS = (Window(-180, 200), Window(-160, 240))
+WINDOWS = (Window(-180, 200), DISPLAY)
 
 
 def case_slice(series: PairedSeries, chosen: range) -> int:
     """The slice to draw: through the largest lesion known among `chosen`, else the middle one."""
-    lesions = [lesion for lesion in series.lesions if round(lesion["z"]) in chosen]
-    return round(_largest(lesions)["z"]) if lesions else chosen[len(chosen) // 2]
+    largest = _largest(series, chosen)
+    return round(largest["z"]) if largest else chosen[len(chosen) // 2]
 
 
 def case_region(series: PairedSeries, case: int, full_hu: np.ndarray) -> tuple[int, int]:
     """(y, x) of what to look at in a slice: its largest known lesion, else its busiest tissue."""
-    lesions = [lesion for lesion in series.lesions if round(lesion["z"]) == case]
-    if not lesions:
+    largest = _largest(series, [case])
+    if not largest:
         return case_figure.busiest_place(full_hu)
-    largest = _largest(lesions)
     return int(largest["y"]), int(largest["x"])
 
 
@@ -72,16 +71,17 @@ def draw_case_studies(
 
 def _shown(series: PairedSeries, case: int) -> str:
     """What is in the middle of the zoomed region."""
-    lesions = [lesion for lesion in series.lesions if round(lesion["z"]) == case]
-    if not lesions:
+    largest = _largest(series, [case])
+    if not largest:
         return "no lesion is known"
-    largest = _largest(lesions)
     return f"lesion of radius {largest['radius_mm']:.1f} mm, {largest['contrast_hu']:+.0f} HU"
 
 
 def _lesion_size(series: PairedSeries) -> float:
-    return _largest(series.lesions)["radius_mm"] if series.lesions else 0.0
+    return max((lesion["radius_mm"] for lesion in series.lesions), default=0.0)
 
 
-def _largest(lesions: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-    return max(lesions, key=lambda lesion: lesion["radius_mm"])
+def _largest(series: PairedSeries, slices: Container[int]) -> Mapping[str, float] | None:
+    """The largest known lesion whose middle lies in one of these slices."""
+    lesions = [lesion for lesion in series.lesions if round(lesion["z"]) in slices]
+    return max(lesions, key=lambda lesion: lesion["radius_mm"], default=None)

@@ -109,7 +109,8 @@ def denoise_volume(
     *,
     batch: int = 4,
     outside: str = "restore",
-) -> Float32[np.ndarray, "z y x"]:
+    chosen: range | None = None,
+) -> Float32[np.ndarray, "chosen y x"]:
     """Denoise a volume.
 
     Slabs of `batch` + slices - 1 slices go through the network, which computes each 3D layer once
@@ -121,19 +122,21 @@ def denoise_volume(
         batch: slices denoised at once; memory grows with it.
         outside: the network sees HU clipped to its window. "restore" adds back what was clipped
             away (air, bone and metal keep their HU); "clip" leaves the window's ends.
+        chosen: neighbouring slices to denoise, each with its true neighbours; by default all.
 
     Returns:
-        (z, y, x) in HU, float32.
+        The chosen slices (z, y, x) in HU, float32.
 
     Raises:
         InputError: slices too small for the network, or an unknown `outside`.
     """
     if not isinstance(model, TrainedModel):
         model = load_run(model)
-    denoised = np.empty(volume_hu.shape, np.float32)
-    for start in range(0, len(volume_hu), batch):
-        kept = min(batch, len(volume_hu) - start)
-        part = denoise_slices(model, volume_hu, start, batch, outside=outside)
+    chosen = range(len(volume_hu)) if chosen is None else chosen
+    denoised = np.empty((len(chosen), *volume_hu.shape[1:]), np.float32)
+    for start in range(0, len(chosen), batch):
+        kept = min(batch, len(chosen) - start)
+        part = denoise_slices(model, volume_hu, chosen.start + start, batch, outside=outside)
         denoised[start : start + kept] = part[:kept]
     return denoised
 

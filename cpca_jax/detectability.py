@@ -11,7 +11,7 @@ from jaxtyping import Float, Num
 from cpca_jax import observers
 from cpca_jax.data.lesions import LesionTask, Place, extract_rois
 from cpca_jax.data.matched_scans import MatchedScans, Scan
-from cpca_jax.denoiser import TrainedModel, denoise_slices
+from cpca_jax.denoiser import TrainedModel, denoise_volume
 from cpca_jax.errors import ConfigError, InputError
 from cpca_jax.evaluation import QUARTER_DOSE
 from cpca_jax.units import whole_hu
@@ -113,10 +113,8 @@ def _denoised(
     model: TrainedModel, batch: int, scan: Scan, wanted: range
 ) -> Num[np.ndarray, "z y x"]:
     volume = scan.quarter.copy()
-    for start in range(wanted.start, wanted.stop, batch):
-        count = min(batch, wanted.stop - start)
-        denoised = denoise_slices(model, scan.quarter, start, batch)
-        volume[start : start + count] = whole_hu(denoised[:count])
+    denoised = denoise_volume(model, scan.quarter, batch=batch, chosen=wanted)
+    volume[wanted.start : wanted.stop] = whole_hu(denoised)
     return volume
 
 

@@ -16,6 +16,7 @@ from cpca_jax.denoiser import TrainedModel, denoise_slices, denoise_volume, load
 from cpca_jax.pretrained import FeatureNetwork
 from cpca_jax.protocols import Protocol
 from cpca_jax.types import Params
+from cpca_jax.units import Window
 
 __all__ = [
     "SliceScore",
@@ -26,6 +27,7 @@ __all__ = [
     "make_target",
     "mean_scores",
     "middle",
+    "outside_of",
     "score_slices",
     "slice_parts",
 ]
@@ -76,9 +78,8 @@ def evaluate_series(
     """
     chosen = range(len(series.full)) if chosen is None else chosen
     deepest = max((model.slices for model in models), default=1)
-    stretches = series.runs if deepest > 1 else ((0, len(series.full)),)
-    outside = {m.name: "clip" if m.window.contains(protocol.window) else "restore" for m in models}
-    for start, stop, (first, last) in slice_parts(stretches, chosen, batch):
+    outside = {m.name: outside_of(m.window, protocol) for m in models}
+    for start, stop, (first, last) in slice_parts(series, chosen, batch, deep=deepest > 1):
         images = {QUARTER_DOSE: series.quarter[start:stop].astype(np.float32)}
         neighbours = series.quarter[first:last]
         for model in models:
@@ -99,10 +100,19 @@ def evaluate_series(
         yield rows, images | {"full dose": full}
 
 
+def outside_of(window: Window, protocol: Protocol) -> str:
+    """What `denoise_slices` does beyond the network's window, where a protocol looks."""
+    return "clip" if window.contains(protocol.window) else "restore"
+
+
 def slice_parts(
-    stretches: Sequence[tuple[int, int]], chosen: range, batch: int
+    series: PairedSeries, chosen: range, batch: int, *, deep: bool
 ) -> Iterator[tuple[int, int, tuple[int, int]]]:
-    """(start, stop) of at most `batch` chosen slices, and the stretch of neighbours they lie in."""
+    """(start, stop) of at most `batch` chosen slices, and the stretch of neighbours they lie in.
+
+    Only a 3D network (`deep`) minds where a stretch ends; else the series is one.
+    """
+    stretches = series.runs if deep else ((0, len(series.full)),)
     for first, last in stretches:
         for start in range(max(first, chosen.start), min(last, chosen.stop), batch):
             yield start, min(start + batch, last, chosen.stop), (first, last)

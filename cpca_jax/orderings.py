@@ -7,19 +7,17 @@ patients, and gets a verdict that anyone can check from the numbers beside it.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-from jaxtyping import Float
-
 from cpca_jax import deck_values, statistics
+from cpca_jax.reproduction_tables import Methods, column
 
-Values = Float[np.ndarray, " slice"]
-Slices = Mapping[str, Sequence[Mapping[str, str]]]
 Curves = Mapping[str, Sequence[Mapping[str, float]]]
 
 HOLDS, IN_THE_MEAN = "holds", "in the mean, not beyond chance"
 OTHER_WAY, CONTRADICTED = "other way, within chance", "contradicted"
 NOT_MEASURED = "not measured"
 _LEVEL, _SEED = 0.05, 0
+# The metrics of the claims, and what they are called.
+_TESTED = {"psnr": "PSNR", "perceptual": "perceptual"}
 _SIGN = {"psnr": 1, "ssim": 1, "perceptual": -1}
 _FORMAT = {"psnr": "{:+.2f} dB PSNR", "ssim": "{:+.4f} SSIM", "perceptual": "{:+.4f} perceptual"}
 # Two networks that are one function differ by rounding.
@@ -45,7 +43,7 @@ class Finding:
     verdict: str
 
 
-def find(methods: Slices, curves: Curves, *, deep: Sequence[int], first: int) -> list[Finding]:
+def find(methods: Methods, curves: Curves, *, deep: Sequence[int], first: int) -> list[Finding]:
     """The deck's orderings on these numbers.
 
     Args:
@@ -55,29 +53,29 @@ def find(methods: Slices, curves: Curves, *, deep: Sequence[int], first: int) ->
         first: epoch of the 2D training at which fine-tuning begins.
     """
     others = [name for name in deck_values.TABLE if name in methods and name != "RED-CNN"]
-    runner_up = max(others, key=lambda name: _mean(methods, name, "psnr"))
+    runner_up = max(others, key=lambda name: column(methods[name], "psnr").mean())
     last = deep[-1]
     found = [
         _compare(methods, f"RED-CNN has the best PSNR (next: {runner_up})", "RED-CNN", runner_up),
         *(
-            _compare(methods, f"CPCA-1 is better than WGAN-VGG: {metric}", "CPCA-1", "WGAN-VGG", m)
-            for metric, m in (("PSNR", "psnr"), ("perceptual", "perceptual"))
+            _compare(methods, f"CPCA-1 is better than WGAN-VGG: {name}", "CPCA-1", "WGAN-VGG", m)
+            for m, name in _TESTED.items()
         ),
         *(
             _compare(
                 methods,
-                f"{last} slices are better than 1: {metric}",
+                f"{last} slices are better than 1: {name}",
                 f"CPCA-{last}",
                 "CPCA-1",
                 m,
             )
-            for metric, m in (("PSNR", "psnr"), ("perceptual", "perceptual"))
+            for m, name in _TESTED.items()
         ),
     ]
     for i in deep:
         tuned, scratch = f"CPCA_TF-{i}", f"CPCA-{i}"
-        for metric in ("psnr", "perceptual"):
-            claim = f"transfer is better than scratch, {i} slices: {_named(metric)}"
+        for metric in _TESTED:
+            claim = f"transfer is better than scratch, {i} slices: {_TESTED[metric]}"
             found.append(_compare(methods, claim, tuned, scratch, metric))
     for i in deep:
         found += _of_curves(curves, i, first)
@@ -100,13 +98,13 @@ def _of_curves(curves: Curves, i: int, first: int) -> list[Finding]:
         )
     ]
     later = sorted(epoch for epoch in tuned if epoch > first and epoch in scratch)
-    for metric in ("psnr", "perceptual"):
+    for metric in _TESTED:
         gains = [_SIGN[metric] * (tuned[e][metric] - scratch[e][metric]) for e in later]
         better = sum(gain >= 0 for gain in gains)
         at_once = _FORMAT[metric].format(_SIGN[metric] * gains[0]) if gains else "no epoch"
         found.append(
             Finding(
-                f"CPCA_TF-{i} at least as good as CPCA-{i} at equal epochs: {_named(metric)}",
+                f"CPCA_TF-{i} at least as good as CPCA-{i} at equal epochs: {_TESTED[metric]}",
                 "at every epoch",
                 f"after the first epoch {at_once}",
                 f"{better} of {len(later)} epochs",
@@ -115,11 +113,13 @@ def _of_curves(curves: Curves, i: int, first: int) -> list[Finding]:
     return found
 
 
-def _compare(methods: Slices, claim: str, better: str, worse: str, metric: str = "psnr") -> Finding:
+def _compare(
+    methods: Methods, claim: str, better: str, worse: str, metric: str = "psnr"
+) -> Finding:
     """Test that one method is better than another on the same slices."""
     if better not in methods or worse not in methods:
         return Finding(claim, _printed(better, worse, metric), "", NOT_MEASURED)
-    first, second = (_values(methods, name, metric) for name in (better, worse))
+    first, second = (column(methods[name], metric) for name in (better, worse))
     patients = [row["patient"] for row in methods[better]]
     test = statistics.paired_test(first, second, patients, seed=_SEED)
     p = "one patient, no test" if test.p_value is None else f"p = {test.p_value:.2g}"
@@ -138,15 +138,3 @@ def _printed(better: str, worse: str, metric: str) -> str:
     if pair[0] is None or pair[1] is None:
         return "not printed"
     return _FORMAT[metric].format(getattr(pair[0], metric) - getattr(pair[1], metric))
-
-
-def _named(metric: str) -> str:
-    return {"psnr": "PSNR", "perceptual": "perceptual"}[metric]
-
-
-def _values(methods: Slices, name: str, metric: str) -> Values:
-    return np.array([float(row[metric]) for row in methods[name]])
-
-
-def _mean(methods: Slices, name: str, metric: str) -> float:
-    return float(_values(methods, name, metric).mean())

@@ -120,13 +120,17 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], n
         shown = [value for lines in curves.values() for value in _usual(lines, metric)]
         if shown:
             _limit(axes, [*shown, *([] if baseline is None else [baseline])])
-        axes.set_title(HEADINGS[metric])
-        axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=9)
+        _label(axes, HEADINGS[metric], "epoch")
     figure.suptitle(f"Validation; {note}", fontsize=10)
     figure.savefig(path, dpi=110)
+
+
+def _label(axes: Axes, title: str, across: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel(across)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
 
 
 def _usual(lines: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
@@ -167,10 +171,7 @@ def draw_sweep(
         axes.set_xscale("log")
         axes.set_xticks(values, labels=[f"{value:g}" for value in values])
         axes.minorticks_off()
-        axes.set_title(HEADINGS[metric])
-        axes.set_xlabel(field)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=9)
+        _label(axes, HEADINGS[metric], field)
     figure.suptitle(f"Held-out patients; {note}", fontsize=10)
     figure.savefig(path, dpi=110)
 
@@ -190,10 +191,7 @@ def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) 
             axes.plot(steps, [line[scalar] for line in lines], lw=1.2, label=name)
         # Scores of differently regularised critics differ by orders of magnitude.
         axes.set_yscale("symlog", linthresh=0.1)
-        axes.set_title(title)
-        axes.set_xlabel("step")
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=9)
+        _label(axes, title, "step")
     figure.suptitle("Critics in training; norms where each penalty looks", fontsize=10)
     figure.savefig(path, dpi=110)
 

@@ -54,10 +54,11 @@ def make_plan(deck: ConfigDict, workdir: Path) -> Plan:
     ]
     if deck.real.input:
         stages += _real(deck)
-    write = partial(run.write_report, _about(deck), names, cohort)
+    about = _about(deck)
+    write = partial(run.write_report, about, names, cohort)
     needed = tuple(stage.name for stage in stages)
-    stages.append(Stage(REPORT, write, needed, _about(deck), 20.0))
-    return Plan(workdir, stages, origin=run.origin())
+    stages.append(Stage(REPORT, write, needed, about, 20.0))
+    return Plan(workdir, stages, origin=run.origin)
 
 
 def _require_possible(deck: ConfigDict) -> None:

@@ -58,7 +58,7 @@ def table_rows(methods: Methods, *, printed: bool = False) -> Rows:
         patients = [row["patient"] for row in slices]
         cells = [method]
         for metric in _SHOWN:
-            interval = statistics.mean_interval(_values(slices, metric), patients, seed=_SEED)
+            interval = statistics.mean_interval(column(slices, metric), patients, seed=_SEED)
             cells.append(_interval(interval, metric))
         if printed:
             own = deck_values.TABLE.get(method)
@@ -76,7 +76,8 @@ def step_rows(methods: Methods) -> Rows:
     ]
 
 
-def _values(slices: Sequence[Mapping[str, str]], metric: str) -> Values:
+def column(slices: Sequence[Mapping[str, str]], metric: str) -> Values:
+    """One metric of a method's slices."""
     return np.array([float(row[metric]) for row in slices])
 
 
@@ -91,9 +92,7 @@ def _difference(
     own: Sequence[Mapping[str, str]], above: Sequence[Mapping[str, str]], metric: str
 ) -> str:
     patients = [row["patient"] for row in own]
-    test = statistics.paired_test(
-        _values(own, metric), _values(above, metric), patients, seed=_SEED
-    )
+    test = statistics.paired_test(column(own, metric), column(above, metric), patients, seed=_SEED)
     p = "" if test.p_value is None else f" (p = {test.p_value:.2g})"
     return f"{test.difference:+.{DIGITS[metric]}f}{p}"
 
@@ -105,7 +104,7 @@ def detectability_rows(found: Iterable[Mapping[str, Any]], methods: Methods) -> 
         found: rows of detectability.json.
         methods: rows of slices.csv by method, for what each gains in PSNR.
     """
-    psnr = {name: float(_values(rows, "psnr").mean()) for name, rows in methods.items()}
+    psnr = {name: float(column(rows, "psnr").mean()) for name, rows in methods.items()}
     rows: Rows = []
     for row in found:
         gain, lost = row["gain"], f" ({LESS_VISIBLE})" if row["gain"]["high"] < 0 else ""

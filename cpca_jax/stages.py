@@ -47,19 +47,20 @@ class Plan:
     """Stages in an order in which each comes after its needs."""
 
     def __init__(
-        self, root: Path, stages: Sequence[Stage], *, origin: Mapping[str, str] | None = None
+        self, root: Path, stages: Sequence[Stage], *, origin: Callable[[], Mapping[str, str]] = dict
     ) -> None:
         """Check that the stages fit together.
 
         Args:
             root: folder of the experiment.
             stages: each after all that it needs.
-            origin: what to note beside every stage that is done: where, by which code.
+            origin: gives what to note beside every stage that is done: where, by which code;
+                called when something runs, not for a plan.
 
         Raises:
             ConfigError: two stages of one name, or a need that is not there before.
         """
-        self._root, self._origin = root, dict(origin or {})
+        self._root, self._origin = root, origin
         self._stages: dict[str, Stage] = {}
         self._digests: dict[str, str] = {}
         for stage in stages:
@@ -133,7 +134,7 @@ class Plan:
             stage.run(folder, {need: self.folder(need) for need in stage.needs})
             seconds = round(time.monotonic() - start, 1)
             record = {"stage": name, "seconds": seconds, "settings": dict(stage.settings)}
-            record |= self._origin
+            record |= self._origin()
             new_folder.write_file(folder / DONE, json.dumps(record, indent=1).encode())
 
 

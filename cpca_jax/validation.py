@@ -8,7 +8,15 @@ from jaxtyping import Float
 
 from cpca_jax.data.store import PairedSeries
 from cpca_jax.denoiser import TrainedModel, denoise_slices
-from cpca_jax.evaluation import METRICS, Target, make_target, middle, score_slices, slice_parts
+from cpca_jax.evaluation import (
+    METRICS,
+    Target,
+    make_target,
+    middle,
+    outside_of,
+    score_slices,
+    slice_parts,
+)
 from cpca_jax.experiment import Parts
 from cpca_jax.types import Params
 
@@ -62,7 +70,7 @@ class Validation:
         """
         parts = self._parts
         model = TrainedModel("model", parts.networks, params, parts.window)
-        outside = "clip" if parts.window.contains(parts.protocol.window) else "restore"
+        outside = outside_of(parts.window, parts.protocol)
         own, quarter = [], []
         for chosen in self._slices:
             target, of_quarter = self._known(chosen)
@@ -96,8 +104,7 @@ def _choose(parts: Parts) -> Iterator[_Slices]:
     each = -(-parts.experiment.train.validation_slices // max(len(parts.validation), 1))
     batch, deep = parts.experiment.evaluation.batch, parts.networks.slices > 1
     for series in parts.validation:
-        stretches = series.runs if deep else ((0, len(series.full)),)
-        for start, stop, stretch in slice_parts(stretches, middle(series, each), batch):
+        for start, stop, stretch in slice_parts(series, middle(series, each), batch, deep=deep):
             yield _Slices(series, start, stop, stretch)
 
 

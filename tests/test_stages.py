@@ -100,7 +100,7 @@ def test_plans_that_cannot_be(tmp_path, stages, message):
 
 def test_a_stage_notes_where_it_was_done_and_is_for_its_owner_only(tmp_path):
     stage = Stage("only", lambda folder, found: None)
-    plan = Plan(tmp_path, [stage], origin={"device": "an abacus"})
+    plan = Plan(tmp_path, [stage], origin=lambda: {"device": "an abacus"})
     plan.run(say=lambda line: None)
     record = json.loads((plan.folder("only") / DONE).read_text())
     assert record["device"] == "an abacus"
