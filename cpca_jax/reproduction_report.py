@@ -123,15 +123,20 @@ def _draw(folder: Path, results: Results) -> Iterator[tuple[str, bytes]]:
 
 
 def _write_csvs(folder: Path, results: Results) -> None:
-    slices = [row for rows in results.methods.values() for row in rows]
+    for prefix, methods, table in (
+        ("", results.methods, results.table),
+        ("real-", results.real, results.real_table),
+    ):
+        if methods:
+            slices = [row for rows in methods.values() for row in rows]
+            report.write_csv(folder / f"{prefix}slices.csv", slices)
+            report.write_csv(folder / f"{prefix}table.csv", table["rows"])
     curves = [{"training": t, **line} for t, lines in results.curves.items() for line in lines]
     sweep = [
         {"fold": fold, results.field: value, **scores}
         for fold, by_value in results.folds.items()
         for value, scores in by_value.items()
     ]
-    report.write_csv(folder / "slices.csv", slices)
-    report.write_csv(folder / "table.csv", results.table["rows"])
     report.write_csv(folder / "curves.csv", curves)
     report.write_csv(folder / "lambda.csv", sweep)
     report.write_csv(folder / "orderings.csv", [dataclasses.asdict(f) for f in results.findings])
@@ -202,10 +207,13 @@ def _table(methods: tables.Methods, about: Mapping[str, Any]) -> Iterator[Sectio
     printed = patients <= deck_values.MAYO_PATIENTS
     heads = tables.TABLE_HEADS + (tables.PRINTED_HEADS if printed else ())
     yield "table", (heads, tables.table_rows(methods, printed=printed))
-    many = "patients" if len(patients) > 1 else "blocks of neighbouring slices of the one patient"
     slices = about["rows"][0]["slices"]
-    yield "text", f"{slices} slices of {len(patients)} patients. Intervals: {many} resampled."
-    yield "text", TEXT["steps"]
+    if len(patients) > 1:
+        yield "text", f"{slices} slices of {len(patients)} patients. Intervals: patients resampled."
+        yield "text", TEXT["steps"] + TEXT["signs"]
+    else:
+        yield "text", f"{slices} slices of one patient. Intervals: blocks of its slices resampled."
+        yield "text", TEXT["steps"]
     yield "table", (tables.STEP_HEADS, tables.step_rows(methods))
 
 

@@ -42,10 +42,8 @@ TEXT = {
         "empty 3x3x3, then fine-tuned. Its curve must begin on that of CPCA-1. As in the deck, "
         "fine-tuning has a higher rate than training from scratch at the same epoch."
     ),
-    "steps": (
-        "Each method against the one above it, on the same slices; p by flipping the signs of the "
-        "patients' mean differences."
-    ),
+    "steps": "Each method against the one above it, on the same slices.",
+    "signs": " p by flipping the signs of the patients' mean differences.",
     "real": (
         "Slices that are not neighbours: networks of single slices only. Where they are the Mayo "
         "challenge's, the deck's own numbers stand beside ours; its perceptual distance is of "

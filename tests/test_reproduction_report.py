@@ -88,6 +88,9 @@ def test_the_decks_numbers_stand_beside_those_of_its_own_patients_only(results):
     beside = dataclasses.replace(results, real=slices(["L143"]), real_table=results.table)
     assert any("the deck's PSNR" in head for head in heads(beside))
     assert "3b. Real scans" in [what for kind, what in page(beside) if kind == "heading"]
+    words = [what for kind, what in page(beside) if kind == "text"]
+    assert sum("of one patient. Intervals: blocks of its slices" in text for text in words) == 1
+    assert sum("flipping the signs" in text for text in words) == 2  # orderings and phantoms
 
 
 def test_slices_of_patients_are_not_in_the_markdown(results):
@@ -105,6 +108,10 @@ def test_figures_and_tables_are_files(results, tmp_path):
     assert {path.stem for path in tmp_path.glob("*.png")} == names
     tables = {"slices", "table", "curves", "lambda", "orderings", "detectability"}
     assert {path.stem for path in tmp_path.glob("*.csv")} == tables
+    beside = dataclasses.replace(results, real=slices(["L143"]), real_table=results.table)
+    report._write_csvs(tmp_path, beside)
+    found = {path.stem for path in tmp_path.glob("*.csv")}
+    assert found == tables | {"real-slices", "real-table"}
     lines = (tmp_path / "curves.csv").read_text().splitlines()
     assert lines[0].startswith("training,epoch,psnr")
     assert len(lines) == 1 + 4 + 4 + 3 * 3

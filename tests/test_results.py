@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import re
 
 import pytest
 from conftest import CHECKOUT
@@ -10,6 +11,17 @@ from cpca_jax import orderings
 from cpca_jax import reproduction_tables as tables
 
 RESULTS = sorted(path.parent for path in CHECKOUT.glob("docs/results/*/orderings.csv"))
+
+
+def test_there_are_results_and_no_pictures_of_slices():
+    """Curves and numbers only: case studies and the whole page show slices."""
+    assert RESULTS
+    for folder in RESULTS:
+        names = {path.name for path in folder.iterdir()}
+        assert not {name for name in names if name.startswith("case") or name.endswith(".html")}
+        linked = re.findall(r"\]\(([^)]+)\)", (folder / "report.md").read_text())
+        assert set(linked) <= names
+        assert {"README.md", "table.csv", "slices.csv", "curves.csv"} <= names
 
 
 def read(path):
@@ -44,3 +56,5 @@ def test_the_table_follows_from_slices(folder):
     for row in tables.table_rows(tables.read_slices(folder / "slices.csv")):
         assert f"| {' | '.join(row)} |" in page
     assert "case-" not in page
+    for row in tables.table_rows(tables.read_slices(folder / "real-slices.csv"), printed=True):
+        assert f"| {' | '.join(row)} |" in page
