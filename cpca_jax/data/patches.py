@@ -1,24 +1,27 @@
 """Random patches: a batch is a function of (seed, step) and nothing else.
 
 So resuming needs only the step, and any number of hosts sees the same data in the same order.
+Where the patches of a step lie (`places`) is known before a voxel is read, so each host can cut
+its own share of them, and `resident` can cut them on an accelerator.
 """
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Int, Int16
+from jaxtyping import Int, Int16, Int32
 
 from cpca_jax.data.store import PairedSeries
 from cpca_jax.errors import StoreError
 from cpca_jax.types import VolumeHU
 
 T = TypeVar("T")
-# Rounds of redrawing patches of air; what is still air then is taken, so that it always ends.
-_REDRAWS = 8
+# Places drawn for each patch: the first that is not air is taken, and the last if all are.
+TRIES = 9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +34,7 @@ class PatchSpec:
         air_hu: a full-dose pixel at or below this is air.
         centres: neighbouring full-dose slices, in the middle of a slab of slices + centres - 1.
         augmentation: a row of AUGMENTATIONS.
-        air_fraction: a patch with at least this share of air is drawn again (released DU-GAN
+        air_fraction: a patch with at least this share of air is not taken (released DU-GAN
             code: -500 HU and 85 %).
     """
 
@@ -46,6 +49,25 @@ class PatchSpec:
     def depth(self) -> int:
         """Slices of the quarter-dose slab."""
         return self.slices + self.centres - 1
+
+    @property
+    def most_air(self) -> int:
+        """Pixels of air that a patch has less of."""
+        return math.ceil(self.air_fraction * self.centres * self.size**2)
+
+
+class Places(NamedTuple):
+    """Where patches lie and how they are turned; leading axes are one for each patch.
+
+    Attributes:
+        corners: (series, z, y, x) of TRIES candidates; z is the middle slice.
+        mirrored: 1 where the patch is mirrored along y, and along x.
+        quarter_turns: 1 where y and x are exchanged, by a turn of 90 degrees.
+    """
+
+    corners: Int32[np.ndarray, "*n tries 4"]
+    mirrored: Int32[np.ndarray, "*n 2"]
+    quarter_turns: Int32[np.ndarray, "*n"]
 
 
 class Patches(NamedTuple):
@@ -88,7 +110,11 @@ class PatchSampler:
         return chosen
 
     def draw(self, seed: int, step: int, count: int, *, stream: int = 0) -> Patches:
-        """`count` patches of one step.
+        """`count` patches of one step; see `places` and `cut`."""
+        return self.cut(self.places(seed, step, count, stream=stream))
+
+    def places(self, seed: int, step: int, count: int, *, stream: int = 0) -> Places:
+        """Where `count` patches of one step lie, without reading any.
 
         Args:
             seed: of the run.
@@ -97,79 +123,73 @@ class PatchSampler:
             stream: another independent sequence (0 training, 1 critic warm-up).
         """
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, stream, step))))
-        places = self._places(random, count)
-        full = self._cut_full(places)
-        for _ in range(_REDRAWS):
-            air = np.mean(full <= self.spec.air_hu, axis=(1, 2, 3)) >= self.spec.air_fraction
-            again = np.flatnonzero(air)
-            if not again.size:
-                break
-            places[again] = self._places(random, again.size)
-            full[again] = self._cut_full(places[again])
-        turn = AUGMENTATIONS[self.spec.augmentation]
-        return turn(random, Patches(self._cut_quarter(places), full))
-
-    def _places(self, random: np.random.Generator, count: int) -> Int[np.ndarray, "n 4"]:
-        """Random (series, z, y, x) of the patches' corners; z is the centre slice."""
-        chosen = self._centres[random.integers(len(self._centres), size=count)]
+        chosen = self._centres[random.integers(len(self._centres), size=(count, TRIES))]
         shapes = np.array([paired.full.shape[1:] for paired in self.series])
-        room = shapes[chosen[:, 0]] - self.spec.size + 1
-        return np.concatenate([chosen, random.integers(room)], axis=1)
+        room = shapes[chosen[..., 0]] - self.spec.size + 1
+        corners = np.concatenate([chosen, random.integers(room)], axis=-1)
+        mirrored, turns = AUGMENTATIONS[self.spec.augmentation](random, count)
+        return Places(*(array.astype(np.int32) for array in (corners, mirrored, turns)))
 
-    def _cut_full(self, places: Int[np.ndarray, "n 4"]) -> Int16[np.ndarray, "n centres y x"]:
-        volumes = [series.full for series in self.series]
-        return self._cut(volumes, places, self.spec.centres // 2)
-
-    def _cut_quarter(self, places: Int[np.ndarray, "n 4"]) -> Int16[np.ndarray, "n z y x"]:
-        volumes = [series.quarter for series in self.series]
-        return self._cut(volumes, places, self.spec.depth // 2)
+    def cut(self, places: Places) -> Patches:
+        """The patches at some places, with the same leading axes."""
+        slabs, centres = [], []
+        leading = places.quarter_turns.shape
+        flat = (array.reshape(-1, *array.shape[len(leading) :]) for array in places)
+        for corners, mirrored, turns in zip(*flat, strict=True):
+            for corner in corners:
+                series = self.series[corner[0]]
+                centre = self._cut(series.full, corner, self.spec.centres // 2)
+                if np.count_nonzero(centre <= self.spec.air_hu) < self.spec.most_air:
+                    break
+            centres.append(_turned(centre, mirrored, turns))
+            slab = self._cut(series.quarter, corner, self.spec.depth // 2)
+            slabs.append(_turned(slab, mirrored, turns))
+        stacked = (np.stack(slabs), np.stack(centres))
+        return Patches(*(array.reshape(*leading, *array.shape[1:]) for array in stacked))
 
     def _cut(
-        self, volumes: Sequence[VolumeHU], places: Int[np.ndarray, "n 4"], half: int
-    ) -> Int16[np.ndarray, "n _ _ _"]:
-        """The slices up to `half` away from each place."""
-        size = self.spec.size
-        return np.stack([
-            volumes[s][z - half : z + half + 1, y : y + size, x : x + size] for s, z, y, x in places
-        ])
-
-
-def flips(random: np.random.Generator, patches: Patches) -> Patches:
-    """Each patch mirrored or not along y, and along x (CNN-Cascade)."""
-    count = len(patches.full)
-    return _turned(patches, random.integers(2, size=(count, 2)), np.zeros(count, int))
-
-
-def dihedral(random: np.random.Generator, patches: Patches) -> Patches:
-    """Each patch in one of the eight ways a square lies on itself."""
-    count = len(patches.full)
-    mirrored = random.integers(2, size=(count, 2))
-    return _turned(patches, mirrored, random.integers(2, size=count))
+        self, volume: VolumeHU, corner: Int32[np.ndarray, " 4"], half: int
+    ) -> Int16[np.ndarray, "_ _ _"]:
+        """The slices up to `half` away from a place."""
+        size, (_, z, y, x) = self.spec.size, corner
+        return volume[z - half : z + half + 1, y : y + size, x : x + size]
 
 
 def _turned(
-    patches: Patches, mirrored: Int[np.ndarray, "n 2"], quarter_turns: Int[np.ndarray, " n"]
-) -> Patches:
-    def turn(stack: np.ndarray) -> np.ndarray:
-        moved = [
-            np.rot90(patch[:, :: 1 - 2 * y, :: 1 - 2 * x], k, axes=(1, 2))
-            for patch, (y, x), k in zip(stack, mirrored, quarter_turns, strict=True)
-        ]
-        return np.stack(moved)
-
-    return Patches(*(turn(stack) for stack in patches))
+    patch: Int16[np.ndarray, "z y x"], mirrored: Int32[np.ndarray, " 2"], turns: np.integer
+) -> Int16[np.ndarray, "z y x"]:
+    y, x = mirrored
+    return np.rot90(patch[:, :: 1 - 2 * y, :: 1 - 2 * x], turns, axes=(1, 2))
 
 
-AUGMENTATIONS: dict[str, Callable[[np.random.Generator, Patches], Patches]] = {
-    "none": lambda random, patches: patches,
-    "flips": flips,
-    "dihedral": dihedral,
+Turns = tuple[Int[np.ndarray, "n 2"], Int[np.ndarray, " n"]]
+
+
+def _as_they_are(random: np.random.Generator, count: int) -> Turns:
+    return np.zeros((count, 2), int), np.zeros(count, int)
+
+
+def _flips(random: np.random.Generator, count: int) -> Turns:
+    """Each patch mirrored or not along y, and along x (CNN-Cascade)."""
+    return random.integers(2, size=(count, 2)), np.zeros(count, int)
+
+
+def _dihedral(random: np.random.Generator, count: int) -> Turns:
+    """Each patch in one of the eight ways a square lies on itself."""
+    return random.integers(2, size=(count, 2)), random.integers(2, size=count)
+
+
+# How each of so many patches is mirrored along y and x, and whether it is turned.
+AUGMENTATIONS: dict[str, Callable[[np.random.Generator, int], Turns]] = {
+    "none": _as_they_are,
+    "flips": _flips,
+    "dihedral": _dihedral,
 }
 
 
-def stack_draws(patches: Patches, draws: int) -> Patches:
-    """Split the patches of a step into one batch per draw: (n, ...) to (draws, n / draws, ...)."""
-    return Patches(*(array.reshape(draws, -1, *array.shape[1:]) for array in patches))
+def stack_draws(places: Places, draws: int) -> Places:
+    """Split the places of a step into one batch per draw: (n, ...) to (draws, n / draws, ...)."""
+    return Places(*(array.reshape(draws, -1, *array.shape[1:]) for array in places))
 
 
 def prefetch(make: Callable[[int], T], first: int, last: int, *, ahead: int = 2) -> Iterator[T]:

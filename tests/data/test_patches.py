@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from cpca_jax.data.patches import PatchSampler, PatchSpec, prefetch, stack_draws
+from cpca_jax.data.patches import PatchSampler, PatchSpec, Places, prefetch, stack_draws
 from cpca_jax.data.store import open_store
 from cpca_jax.errors import StoreError
 
@@ -71,10 +71,19 @@ def test_slices_smaller_than_the_patch_are_refused(series):
 
 
 def test_draws_are_stacked_in_order(series):
-    patches = PatchSampler(series, PatchSpec(16, 3)).draw(0, 0, 6)
-    stacked = stack_draws(patches, 3)
+    sampler = PatchSampler(series, PatchSpec(16, 3))
+    stacked = sampler.cut(stack_draws(sampler.places(0, 0, 6), 3))
     assert stacked.quarter.shape == (3, 2, 3, 16, 16)
-    np.testing.assert_array_equal(stacked.full[2, 1], patches.full[5])
+    np.testing.assert_array_equal(stacked.full[2, 1], sampler.draw(0, 0, 6).full[5])
+
+
+def test_a_share_of_the_places_gives_that_share_of_the_patches(series):
+    """What a host of several does."""
+    sampler = PatchSampler(series, PatchSpec(16, 3, air_fraction=0.6, augmentation="dihedral"))
+    places, patches = sampler.places(0, 0, 12), sampler.draw(0, 0, 12)
+    share = sampler.cut(Places(*(array[4:7] for array in places)))
+    np.testing.assert_array_equal(share.quarter, patches.quarter[4:7])
+    np.testing.assert_array_equal(share.full, patches.full[4:7])
 
 
 def test_prefetch_keeps_the_order_and_works_ahead():
