@@ -86,6 +86,13 @@ def get_config() -> ConfigDict:
             "critic_warmup_steps": 0,
         },
         "evaluation": {"protocol": "deck", "batch": 4},
+        "compute": {
+            "devices": 0,  # that share each batch; 0: all there are
+            "precision": "float32",  # of the convolutions; "bfloat16" is faster on accelerators
+            "accumulate": 1,  # parts of a batch that are computed one after the other
+            "rematerialise": False,  # compute maps again in the backward pass, to save memory
+            "resident": False,  # keep all volumes on the device and cut patches there
+        },
     })
 
 

@@ -10,12 +10,15 @@ import dataclasses
 import json
 import math
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from cpca_jax.errors import ConfigError
+
+# Of the convolutions; parameters, losses and Adam are float32 always.
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +123,17 @@ class TrainConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ComputeConfig:
+    """How a step is computed; what it computes is the same but for rounding."""
+
+    devices: int = 0
+    precision: str = "float32"
+    accumulate: int = 1
+    rematerialise: bool = False
+    resident: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class TransferConfig:
     """The 2D run to start from; empty for training from scratch."""
 
@@ -153,6 +167,8 @@ class Experiment:
     train: TrainConfig
     transfer: TransferConfig
     evaluation: EvaluationConfig
+    # Runs from before it could be chosen have none.
+    compute: ComputeConfig = dataclasses.field(default_factory=ComputeConfig)
 
 
 def parse(config: ConfigDict | Mapping[str, Any]) -> Experiment:
@@ -229,7 +245,7 @@ Rule = tuple[str, Any, bool, str]
 
 
 def _rules(e: Experiment) -> list[Rule]:
-    d, loss, o, t = e.data, e.loss, e.optim, e.train
+    d, loss, o, t, c = e.data, e.loss, e.optim, e.train, e.compute
     terms = ("adversarial", "perceptual", "mse", "l1", "penalty_weight")
     weights = {name: getattr(loss, name) for name in terms}
     return [
@@ -257,6 +273,10 @@ def _rules(e: Experiment) -> list[Rule]:
         ("train.keep_checkpoints", t.keep_checkpoints, t.keep_checkpoints >= 1, "1 or more"),
         ("train.log_every", t.log_every, t.log_every >= 1, "1 or more"),
         ("evaluation.batch", e.evaluation.batch, e.evaluation.batch >= 1, "1 or more"),
+        ("compute.precision", c.precision, c.precision in PRECISIONS, " or ".join(PRECISIONS)),
+        _not_negative("compute.devices", c.devices),
+        ("compute.accumulate", c.accumulate, c.accumulate >= 1 and d.batch % c.accumulate == 0,
+         f"a divisor of data.batch = {d.batch}"),
     ]  # fmt: skip
 
 
@@ -277,13 +297,3 @@ def _data_rules(d: DataConfig) -> list[Rule]:
 
 def _not_negative(key: str, value: float) -> Rule:
     return key, value, value >= 0, "zero or more"
-
-
-def require_name(key: str, name: str, table: Mapping[str, Callable[..., Any] | Any]) -> None:
-    """Refuse a name that no row of a table has.
-
-    Raises:
-        ConfigError: names the key, the value and the rows.
-    """
-    if name not in table:
-        raise ConfigError(f"config.{key}: '{name}' is not one of {', '.join(table)}")

@@ -1,12 +1,14 @@
 """The parts of an experiment: from the parsed configuration to networks, objective and data."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 
 from cpca_jax import losses, optim, penalties, perceptual, pretrained, transfer
-from cpca_jax.config import Experiment, require_name
+from cpca_jax.config import Experiment
 from cpca_jax.data.patches import AUGMENTATIONS, PatchSampler, PatchSpec
 from cpca_jax.data.splits import held_out
 from cpca_jax.data.store import PairedSeries, Store, open_store
@@ -105,6 +107,7 @@ def build_objective(experiment: Experiment, features: FeatureSpec) -> Objective:
         window=Window(*experiment.data.window_hu),
         steps_per_epoch=experiment.train.steps_per_epoch,
         frozen=experiment.train.frozen,
+        compute=experiment.compute,
     )
 
 
@@ -174,3 +177,13 @@ def with_kernels(
             f"config.data.kernels: no series with {', '.join(kernels)}; there are {there}"
         )
     return kept
+
+
+def require_name(key: str, name: str, table: Mapping[str, Callable[..., Any] | Any]) -> None:
+    """Refuse a name that no row of a table has.
+
+    Raises:
+        ConfigError: names the key, the value and the rows.
+    """
+    if name not in table:
+        raise ConfigError(f"config.{key}: '{name}' is not one of {', '.join(table)}")

@@ -15,15 +15,17 @@ import jax
 
 from cpca_jax import checkpoints, config, logs
 from cpca_jax.config import Experiment
-from cpca_jax.data.patches import prefetch, stack_draws
+from cpca_jax.data.patches import PatchSpec, prefetch
 from cpca_jax.errors import InputError
 from cpca_jax.experiment import Parts, assemble
+from cpca_jax.feeding import Feeder, Sent, received
 from cpca_jax.hardest import on_hardest
+from cpca_jax.placement import Placement, choose_devices
 from cpca_jax.resuming import about, resume
 from cpca_jax.start import starting_state
 from cpca_jax.state import STEP_KEY, Networks, TrainState
-from cpca_jax.steps import Batches, Objective, draws_per_step, make_train_step
-from cpca_jax.types import Scalars
+from cpca_jax.steps import Objective, draws_per_step, make_train_step
+from cpca_jax.types import Params, RandomKey, Scalars
 from cpca_jax.validation import Validation
 
 
@@ -39,15 +41,16 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
         FloatingPointError: the training diverged; the last sound checkpoint is left.
     """
     parts = assemble(experiment)
+    placement = choose_devices(experiment.data.batch, wanted=experiment.compute.devices)
     workdir.mkdir(parents=True, exist_ok=True)
     with _only_run(workdir), _stop_signal() as stop:
         state = resume(parts, workdir)
         if state is None or int(state.step) < experiment.train.total_steps:
             parts = on_hardest(parts, say=logs.say)
         if state is None:
-            state = starting_state(parts, say=logs.say)
+            state = starting_state(parts, placement, say=logs.say)
             (workdir / "config.json").write_text(config.to_json(experiment))
-        return _Training(parts, workdir, stop).run(state)
+        return _Training(parts, placement, workdir, stop).run(state)
 
 
 @dataclasses.dataclass
@@ -60,12 +63,18 @@ class _Stop:
 class _Training:
     """The loop's order: step, log, validate, save."""
 
-    def __init__(self, parts: Parts, workdir: Path, stop: _Stop) -> None:
-        self.parts, self.workdir, self.stop = parts, workdir, stop
-        self.step = _compiled_step(parts.networks, parts.objective)
+    def __init__(self, parts: Parts, placement: Placement, workdir: Path, stop: _Stop) -> None:
+        self.parts, self.placement, self.workdir, self.stop = parts, placement, workdir, stop
+        self.feeder = Feeder(
+            parts.sampler,
+            placement,
+            batch=parts.experiment.data.batch,
+            draws=draws_per_step(parts.networks, parts.experiment.loss),
+            resident_volumes=parts.experiment.compute.resident,
+        )
+        self.step = _compiled_step(parts.networks, parts.objective, placement, self.feeder.spec)
         self.validation = Validation(parts)
         self.config = parts.experiment.train
-        self.draws = draws_per_step(parts.networks, parts.experiment.loss)
 
     def run(self, state: TrainState) -> TrainState:
         """From `state` to the last step."""
@@ -77,14 +86,14 @@ class _Training:
     def _steps(self, state: TrainState, first: int, last: int, log: logs.RunLog) -> TrainState:
         if first == 0:
             self._validate(state, log)
-        state = jax.device_put(state)
-        params = jax.device_put(self.parts.features.params)
+        state = self.placement.replicate(state)
+        params = self.placement.replicate(self.parts.features.params)
         key = jax.random.fold_in(jax.random.key(self.config.seed), STEP_KEY)
         clock, logged, done = time.monotonic(), first, first
         previous: Scalars = {}
         with logs.ProgressBar("training", last, first) as bar:
-            for batches in prefetch(self._batches, first, last):
-                state, scalars = self.step(state, batches, params, key)
+            for sent in prefetch(self._send, first, last):
+                state, scalars = self.step(state, sent, self.feeder.held, params, key)
                 done += 1
                 if done % self.config.log_every == 0 or done == last:
                     values = {k: float(v) for k, v in scalars.items()}
@@ -110,11 +119,8 @@ class _Training:
             logs.say(f"stopped at step {done} as asked; run the same command again to go on")
         return self.stop.asked
 
-    def _batches(self, step: int) -> Batches:
-        """The fresh batches of one step, still in HU."""
-        seed, batch = self.config.seed, self.parts.experiment.data.batch
-        patches = self.parts.sampler.draw(seed, step, self.draws * batch)
-        return Batches(*stack_draws(patches, self.draws))
+    def _send(self, step: int) -> Sent:
+        return self.feeder.send(self.config.seed, step)
 
     def _log(self, log: logs.RunLog, step: int, scalars: dict[str, float]) -> None:
         bad = [name for name, value in scalars.items() if not math.isfinite(value)]
@@ -157,7 +163,7 @@ class _Training:
 
     def _announce(self, first: int, last: int) -> None:
         e, features = self.parts.experiment, self.parts.features
-        where = f"{jax.device_count()} {jax.devices()[0].device_kind}"
+        where = f"{len(self.placement.devices)} {jax.devices()[0].device_kind}"
         logs.say(
             f"{e.model.name}-{e.model.slices}: steps {first} to {last}, batch {e.data.batch} of "
             f"{e.data.patch}x{e.data.patch}, on {where}; feature network {features.label}"
@@ -165,10 +171,19 @@ class _Training:
 
 
 @lru_cache(maxsize=8)
-def _compiled_step(networks: Networks, objective: Objective):  # type: ignore[no-untyped-def]
+def _compiled_step(  # type: ignore[no-untyped-def]
+    networks: Networks, objective: Objective, placement: Placement, spec: PatchSpec | None
+):
     """A jitted training step; kept, so that trainings that differ in data only compile once."""
     unroll = jax.default_backend() == "cpu"
-    return jax.jit(make_train_step(networks, objective, unroll=unroll), donate_argnums=0)
+    train_step = make_train_step(networks, objective, unroll=unroll)
+
+    def step(
+        state: TrainState, sent: Sent, held: Params, feature_params: Params, key: RandomKey
+    ) -> tuple[TrainState, Scalars]:
+        return train_step(state, received(sent, held, spec), feature_params, key)
+
+    return jax.jit(step, donate_argnums=0, out_shardings=placement.everywhere)
 
 
 @contextmanager

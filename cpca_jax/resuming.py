@@ -25,6 +25,9 @@ RESUME_MAY_CHANGE = (
     "train.keep_every",
     "train.validation_slices",
     "evaluation.batch",
+    "compute.devices",
+    "compute.rematerialise",
+    "compute.resident",
 )
 
 

@@ -7,22 +7,28 @@ import jax
 
 from cpca_jax import checkpoints, config, transfer, trees
 from cpca_jax.config import Experiment, TransferConfig
-from cpca_jax.data.patches import stack_draws
 from cpca_jax.errors import ConfigError
 from cpca_jax.experiment import Parts, build_networks
+from cpca_jax.feeding import Feeder, received
 from cpca_jax.optim import adam
+from cpca_jax.placement import Placement
 from cpca_jax.state import STEP_KEY, TrainState, create_state, state_shapes
-from cpca_jax.steps import Batches, make_critic_step
+from cpca_jax.steps import make_critic_step
 
 Say = Callable[[str], None]
 WARMUP_STREAM = 1
 
 
-def starting_state(parts: Parts, *, say: Say) -> TrainState:
+def starting_state(parts: Parts, placement: Placement, *, say: Say) -> TrainState:
     """The state before step 1.
 
     From scratch, or, where `transfer.run` is given, that run's players inflated to this
     experiment's networks; then the critic's warm-up if one is asked for.
+
+    Args:
+        parts: of the training.
+        placement: the devices that the warm-up uses.
+        say: told what is carried over.
 
     Raises:
         CheckpointError: no sound checkpoint in the 2D run, or trees that do not fit.
@@ -35,7 +41,7 @@ def starting_state(parts: Parts, *, say: Say) -> TrainState:
         _require_same_fold(experiment)
         state = _transferred(state, experiment.transfer, say=say)
     if experiment.transfer.critic_warmup_steps and state.critic is not None:
-        state = _warm_up(parts, state, say=say)
+        state = _warm_up(parts, state, placement, say=say)
     return state
 
 
@@ -92,17 +98,21 @@ def _load(run: Path, step: int | None) -> TrainState:
     return checkpoints.restore_state(run, like, step=found)
 
 
-def _warm_up(parts: Parts, state: TrainState, *, say: Say) -> TrainState:
+def _warm_up(parts: Parts, state: TrainState, placement: Placement, *, say: Say) -> TrainState:
     """Train the critic alone, generator standing still (the deck's discussion)."""
     e = parts.experiment
     steps, draws = e.transfer.critic_warmup_steps, e.loss.critic_steps
     say(f"critic warm-up: {steps} steps of {draws} updates, generator unchanged")
     unroll = jax.default_backend() == "cpu"
-    critic_step = jax.jit(make_critic_step(parts.networks, parts.objective, unroll=unroll))
+    critic_step = jax.jit(
+        make_critic_step(parts.networks, parts.objective, unroll=unroll),
+        out_shardings=placement.everywhere,
+    )
+    feeder = Feeder(parts.sampler, placement, batch=e.data.batch, draws=draws, stream=WARMUP_STREAM)
+    state = placement.replicate(state)
     root = jax.random.fold_in(jax.random.key(e.train.seed), STEP_KEY + WARMUP_STREAM)
     for step in range(steps):
-        patches = parts.sampler.draw(e.train.seed, step, draws * e.data.batch, stream=WARMUP_STREAM)
-        batches = Batches(*stack_draws(patches, draws))
+        batches = received(feeder.send(e.train.seed, step), feeder.held, feeder.spec)
         state, scalars = critic_step(state, batches, jax.random.fold_in(root, step))
     say(
         f"  Wasserstein estimate {float(scalars['wasserstein']):.4f}, "

@@ -65,6 +65,13 @@ class Networks:
     centres: int = 1
     constraint: Constraint = UNCONSTRAINED
 
+    def computing_in(self, precision: str) -> "Networks":
+        """The same networks with convolutions in "float32" or "bfloat16"."""
+        dtype = jnp.dtype(precision)
+        critic = None if self.critic is None else self.critic.clone(dtype=dtype)
+        generator = self.generator.clone(dtype=dtype)
+        return dataclasses.replace(self, generator=generator, critic=critic)
+
     def denoise(self, params: Params, slab: Array) -> Array:
         """Slab (batch, z, y, x, 1) to its denoised centres, network range."""
         return jnp.asarray(self.generator.apply({"params": params}, slab))

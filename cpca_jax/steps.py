@@ -6,6 +6,7 @@ devices are put on from outside. Each player has its own update; `make_train_ste
 
 import dataclasses
 from collections.abc import Callable
+from typing import TypeVar
 
 import flax.struct
 import jax
@@ -13,7 +14,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from cpca_jax import losses, optim, penalties, perceptual
-from cpca_jax.config import LossConfig, OptimConfig, PerceptualConfig
+from cpca_jax.accumulation import in_parts, mean_gradient, side_by_side
+from cpca_jax.config import ComputeConfig, LossConfig, OptimConfig, PerceptualConfig
 from cpca_jax.perceptual import FeatureSpec
 from cpca_jax.state import Networks, Player, TrainState
 from cpca_jax.types import Centres, Examples, Leaf, Params, RandomKey, Scalar, Scalars, Slabs
@@ -32,6 +34,7 @@ class Batches(flax.struct.PyTreeNode):
     full: Leaf
 
 
+T = TypeVar("T")
 TrainStep = Callable[[TrainState, Batches, Params, RandomKey], tuple[TrainState, Scalars]]
 
 
@@ -46,6 +49,7 @@ class Objective:
     window: Window
     steps_per_epoch: int
     frozen: tuple[str, ...] = ()
+    compute: ComputeConfig = dataclasses.field(default_factory=ComputeConfig)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -62,14 +66,18 @@ def update_critic(
     rate_and_key: tuple[Scalar, RandomKey],
 ) -> tuple[Player, Scalars]:
     """One critic update on (full dose, denoised): tell them apart, hold the gradient's norm."""
-    real, fake = pair
     rate, key = rate_and_key
 
-    def loss(params: Params) -> tuple[Scalar, Scalars]:
-        def score(examples: Examples) -> Array:
-            return networks.score(params, examples)
+    def loss(
+        params: Params, pair: tuple[Examples, Examples], key: RandomKey
+    ) -> tuple[Scalar, Scalars]:
+        real, fake = pair
 
-        of_real, of_fake = jnp.split(score(jnp.concatenate([real, fake])), 2)
+        def score(examples: Examples) -> Array:
+            return _again(objective, networks.score)(params, examples)
+
+        # Side by side, not end to end: devices that share the batch keep their examples.
+        of_real, of_fake = score(side_by_side(real, fake)).reshape(-1, 2).T
         estimate = losses.wasserstein_estimate(of_real, of_fake)
         terms = penalties.PENALTIES[objective.loss.penalty](score, key, real, fake)
         penalty = jnp.mean(terms.value)
@@ -78,7 +86,7 @@ def update_critic(
         scalars = {"wasserstein": estimate, "penalty": penalty, "critic_loss": total}
         return total, scalars | {"gradient_norm": jnp.mean(terms.gradient_norm)}
 
-    gradient, scalars = jax.grad(loss, has_aux=True)(critic.params)
+    gradient, scalars = mean_gradient(loss, critic.params, pair, key, objective.compute.accumulate)
     after = _descend(critic, gradient, objective.optim, rate)
     return after.replace(params=networks.constraint.after_update(after.params)), scalars
 
@@ -91,11 +99,13 @@ def update_generator(
     feature_params: Params,
 ) -> tuple[Player, Scalars]:
     """One generator update on (quarter-dose slabs, full-dose centres)."""
-    quarter, full = pair
     rate = objective.optim.learning_rate * _factor(objective, state.step)
 
-    def loss(params: Params) -> tuple[Scalar, tuple[Scalars, Params]]:
-        denoised, moved = networks.denoise_in_training(params, quarter)
+    def loss(
+        params: Params, pair: tuple[Slabs, Centres], _: RandomKey
+    ) -> tuple[Scalar, tuple[Scalars, Params]]:
+        quarter, full = pair
+        denoised, moved = _again(objective, networks.denoise_in_training)(params, quarter)
         inner, target = networks.inner(denoised), networks.inner(full)
         terms = {name: jnp.mean(f(inner, target)) for name, f in losses.PIXEL_LOSSES.items()}
         if state.critic is not None:
@@ -110,15 +120,19 @@ def update_generator(
                 spec=objective.features,
                 reduction=objective.perceptual.reduction,
                 norm=objective.perceptual.norm,
+                dtype=objective.compute.precision,
             )
             terms["perceptual"] = jnp.mean(distance)
         # A constant answer (a dead last ReLU) shows here long before it shows in a score.
         scalars = terms | {"output_sd": jnp.mean(jnp.std(inner, axis=(1, 2, 3, 4)))}
-        return losses.weighted_sum(terms, objective.weights), (scalars, moved)
+        total = losses.weighted_sum(terms, objective.weights)
+        return total, (scalars | {"generator_loss": total}, moved)
 
-    params = state.generator.params
-    (total, (scalars, moved)), gradient = jax.value_and_grad(loss, has_aux=True)(params)
-    scalars |= {"generator_loss": total, "learning_rate": rate}
+    params, parts = state.generator.params, objective.compute.accumulate
+    # No term of the generator's is random.
+    unused = jax.random.key(0)
+    gradient, (scalars, moved) = mean_gradient(loss, params, pair, unused, parts)
+    scalars |= {"learning_rate": rate}
     gradient = optim.decayed(gradient, params, objective.optim.weight_decay)
     player = state.generator.replace(params=moved)
     return _descend(player, gradient, objective.optim, rate, frozen=objective.frozen), scalars
@@ -139,9 +153,12 @@ def update_critic_repeatedly(
     """
     quarter, full = _normalised(objective.window, batches)
     draws = quarter.shape[0]
-    slabs = quarter.reshape(-1, *quarter.shape[2:])
-    denoised, _ = networks.denoise_in_training(state.generator.params, slabs)
-    centres = lax.stop_gradient(denoised.reshape(full.shape))
+    denoised = in_parts(
+        lambda slabs: networks.denoise_in_training(state.generator.params, slabs)[0],
+        side_by_side(*quarter),
+        objective.compute.accumulate,
+    )
+    centres = lax.stop_gradient(denoised.reshape(-1, draws, *full.shape[2:]).swapaxes(0, 1))
     fake, full = jax.vmap(networks.examples)(centres), jax.vmap(networks.examples)(full)
     rate = objective.optim.critic_learning_rate * _factor(objective, state.step)
 
@@ -170,6 +187,7 @@ def make_train_step(networks: Networks, objective: Objective, *, unroll: bool) -
         unroll: write the critic updates out instead of looping. On CPU a convolution's gradient
             inside a loop is 70 times slower than outside; on accelerators the loop compiles faster.
     """
+    networks = networks.computing_in(objective.compute.precision)
 
     def train_step(
         state: TrainState, batches: Batches, feature_params: Params, key: RandomKey
@@ -199,6 +217,7 @@ def make_critic_step(
     For a 2D model that was not trained in the GAN framework: the deck's discussion says to train
     a critic to convergence first, then to fine-tune.
     """
+    networks = networks.computing_in(objective.compute.precision)
 
     def critic_step(
         state: TrainState, batches: Batches, key: RandomKey
@@ -211,6 +230,11 @@ def make_critic_step(
 def draws_per_step(networks: Networks, loss: LossConfig) -> int:
     """Fresh batches a training step takes: one per critic update and one for the generator."""
     return 1 + (loss.critic_steps if networks.critic is not None else 0)
+
+
+def _again(objective: Objective, function: Callable[..., T]) -> Callable[..., T]:
+    """The function, computed again in the backward pass where memory is to be saved."""
+    return jax.checkpoint(function) if objective.compute.rematerialise else function
 
 
 def _normalised(window: Window, batches: Batches) -> tuple[Array, Array]:

@@ -26,7 +26,7 @@ RINGS = [
         "statistics",
         "observers",
     },
-    {"state", "optim", "steps", "transfer"},
+    {"state", "optim", "steps", "transfer", "accumulation", "placement"},
     {
         "data",
         "checkpoints",
@@ -42,6 +42,7 @@ RINGS = [
     },
     {
         "experiment",
+        "feeding",
         "hardest",
         "stagewise",
         "start",

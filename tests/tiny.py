@@ -59,6 +59,7 @@ def configuration(store: Path, **changes: Any) -> Experiment:
     chosen.train.steps_per_epoch = 3
     chosen.train.log_every = 1
     chosen.train.validation_slices = 2
+    chosen.compute.devices = 1  # tests see four virtual ones
     for path, value in changes.items():
         *parents, leaf = path.split("__")
         place = chosen

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from jax import Array
 from jaxtyping import Int, Int16, Int32
 
 from cpca_jax.data.store import PairedSeries
@@ -65,9 +66,9 @@ class Places(NamedTuple):
         quarter_turns: 1 where y and x are exchanged, by a turn of 90 degrees.
     """
 
-    corners: Int32[np.ndarray, "*n tries 4"]
-    mirrored: Int32[np.ndarray, "*n 2"]
-    quarter_turns: Int32[np.ndarray, "*n"]
+    corners: Int32[np.ndarray | Array, "*n tries 4"]
+    mirrored: Int32[np.ndarray | Array, "*n 2"]
+    quarter_turns: Int32[np.ndarray | Array, "*n"]
 
 
 class Patches(NamedTuple):
@@ -141,9 +142,9 @@ class PatchSampler:
                 centre = self._cut(series.full, corner, self.spec.centres // 2)
                 if np.count_nonzero(centre <= self.spec.air_hu) < self.spec.most_air:
                     break
-            centres.append(_turned(centre, mirrored, turns))
+            centres.append(_turned(centre, mirrored, int(turns)))
             slab = self._cut(series.quarter, corner, self.spec.depth // 2)
-            slabs.append(_turned(slab, mirrored, turns))
+            slabs.append(_turned(slab, mirrored, int(turns)))
         stacked = (np.stack(slabs), np.stack(centres))
         return Patches(*(array.reshape(*leading, *array.shape[1:]) for array in stacked))
 
@@ -156,10 +157,11 @@ class PatchSampler:
 
 
 def _turned(
-    patch: Int16[np.ndarray, "z y x"], mirrored: Int32[np.ndarray, " 2"], turns: np.integer
+    patch: Int16[np.ndarray, "z y x"], mirrored: Int32[np.ndarray, " 2"], turns: int
 ) -> Int16[np.ndarray, "z y x"]:
     y, x = mirrored
-    return np.rot90(patch[:, :: 1 - 2 * y, :: 1 - 2 * x], turns, axes=(1, 2))
+    turned: np.ndarray = np.rot90(patch[:, :: 1 - 2 * y, :: 1 - 2 * x], turns, axes=(1, 2))
+    return turned
 
 
 Turns = tuple[Int[np.ndarray, "n 2"], Int[np.ndarray, " n"]]

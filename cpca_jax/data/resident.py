@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from cpca_jax.data.patches import Patches, PatchSpec, Places
+from cpca_jax.data.patches import PatchSpec, Places
 from cpca_jax.data.store import PairedSeries
 from cpca_jax.types import Leaf
 
@@ -45,8 +45,10 @@ def stack_volumes(series: Sequence[PairedSeries]) -> Volumes:
     return Volumes(quarter=quarter, full=full, first=first.astype(np.int32))
 
 
-def cut(volumes: Volumes, places: Places, spec: PatchSpec) -> Patches:
-    """The patches that `PatchSampler.cut` gives, cut on the device; pure, for use under jit.
+def cut(volumes: Volumes, places: Places, spec: PatchSpec) -> tuple[Array, Array]:
+    """The patches that `PatchSampler.cut` gives: quarter-dose slabs and full-dose centres.
+
+    Cut on the device; pure, for use under jit.
 
     Args:
         volumes: the sampler's series.
@@ -54,7 +56,7 @@ def cut(volumes: Volumes, places: Places, spec: PatchSpec) -> Patches:
         spec: the sampler's.
     """
 
-    def one(corners: Array, mirrored: Array, turns: Array) -> Patches:
+    def one(corners: Array, mirrored: Array, turns: Array) -> tuple[Array, Array]:
         def centre(corner: Array) -> Array:
             return _window(volumes.full, volumes.first, corner, spec.centres, spec.size)
 
@@ -62,9 +64,9 @@ def cut(volumes: Volumes, places: Places, spec: PatchSpec) -> Patches:
         tissue = jnp.sum(jax.vmap(centre)(corners) <= spec.air_hu, axis=(1, 2, 3)) < spec.most_air
         chosen = corners[jnp.where(jnp.any(tissue), jnp.argmax(tissue), len(corners) - 1)]
         slab = _window(volumes.quarter, volumes.first, chosen, spec.depth, spec.size)
-        return Patches(_turned(slab, mirrored, turns), _turned(centre(chosen), mirrored, turns))
+        return _turned(slab, mirrored, turns), _turned(centre(chosen), mirrored, turns)
 
-    found: Patches = jax.vmap(jax.vmap(one))(*places)
+    found: tuple[Array, Array] = jax.vmap(jax.vmap(one))(*map(jnp.asarray, places))
     return found
 
 

@@ -1,0 +1,98 @@
+"""Where the arrays of a training lie: batches divided over all devices, all else on each.
+
+One program on any number of devices and hosts: under jit, XLA adds the sums of gradients over
+devices that the placement of its arguments asks for.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from cpca_jax.errors import ConfigError
+from cpca_jax.types import Leaf, Params
+
+_BATCH = "batch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Devices that share every batch evenly.
+
+    Attributes:
+        devices: of all processes, those of one process side by side.
+    """
+
+    devices: tuple[jax.Device, ...]
+
+    @functools.cached_property
+    def everywhere(self) -> NamedSharding:
+        """A copy on each device."""
+        return NamedSharding(self._mesh, PartitionSpec())
+
+    @functools.cached_property
+    def divided(self) -> NamedSharding:
+        """(draws, batch, ...) divided along the batch."""
+        return NamedSharding(self._mesh, PartitionSpec(None, _BATCH))
+
+    @property
+    def _mesh(self) -> Mesh:
+        return Mesh(np.array(self.devices), (_BATCH,))
+
+    def share(self, batch: int) -> slice:
+        """The part of a batch that this process's devices work on."""
+        owners = [device.process_index for device in self.devices]
+        each = batch // len(owners)
+        first = owners.index(jax.process_index())
+        return slice(each * first, each * (first + owners.count(jax.process_index())))
+
+    def replicate(self, tree: Params) -> Params:
+        """Host arrays, the same in every process, to a copy on each device."""
+
+        def one(leaf: Leaf) -> jax.Array:
+            host = np.asarray(leaf)
+            return jax.make_array_from_callback(
+                host.shape, self.everywhere, lambda index: host[index]
+            )
+
+        return jax.tree.map(one, tree)
+
+    def divide(self, tree: Params, batch: int) -> Params:
+        """This process's share of (draws, batch, ...) arrays to the devices.
+
+        Args:
+            tree: host arrays (draws, share, ...), see `share`.
+            batch: the whole batch, of all processes.
+        """
+
+        def one(leaf: np.ndarray) -> jax.Array:
+            shape = (leaf.shape[0], batch, *leaf.shape[2:])
+            divided: jax.Array = jax.make_array_from_process_local_data(self.divided, leaf, shape)
+            return divided
+
+        return jax.tree.map(one, tree)
+
+
+def choose_devices(batch: int, *, wanted: int = 0) -> Placement:
+    """The devices for a batch.
+
+    Args:
+        batch: patches of a draw.
+        wanted: so many devices; 0 for all. Of several processes all devices are used.
+
+    Raises:
+        ConfigError: more devices than there are, or a batch that they cannot share evenly.
+    """
+    # Of one process side by side: `share` is then one slice.
+    every = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    if wanted > len(every) or (wanted and jax.process_count() > 1 and wanted != len(every)):
+        raise ConfigError(f"config.compute.devices: {wanted}; there are {len(every)}, 0 uses all")
+    count = wanted or len(every)
+    if batch % count:
+        raise ConfigError(
+            f"config.data.batch: {batch}; {count} devices share it evenly only if it is a multiple "
+            f"of {count} (or set config.compute.devices)"
+        )
+    return Placement(tuple(every[:count]))
