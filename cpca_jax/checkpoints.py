@@ -57,8 +57,13 @@ def save(
     partial, final = folder / f".partial-{step}", folder / str(step)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    # The one process that saves does not wait for the others, which do not.
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(), active_processes={jax.process_index()}
+    )
+    checkpointer = ocp.PyTreeCheckpointer(multiprocessing_options=alone)
     for name, tree in _items(state).items():
-        ocp.PyTreeCheckpointer().save((partial / name).absolute(), tree)
+        checkpointer.save((partial / name).absolute(), tree)
     (partial / CONFIG).write_text(config)
     manifest = {
         "step": step,

@@ -29,6 +29,11 @@ _console = Console(highlight=False, soft_wrap=True)
 _LINE_EVERY_SECONDS = 15.0
 
 
+def silence() -> None:
+    """Say nothing from here on: of several processes one speaks."""
+    _console.quiet = True
+
+
 def say(message: str) -> None:
     """One line to the user."""
     _console.print(message, markup=False)
@@ -134,6 +139,16 @@ class RunLog:
         os.replace(partial, path)
         self._files[name] = path.open("a")
         return self._files[name]
+
+
+class NoLog:
+    """A run's log in the processes that leave it to the first one."""
+
+    def write(self, name: str, step: int, scalars: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 def read_jsonl(path: Path) -> list[dict[str, float]]:

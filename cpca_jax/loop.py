@@ -6,14 +6,14 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 
 import jax
 
-from cpca_jax import checkpoints, config, logs
+from cpca_jax import checkpoints, config, logs, processes
 from cpca_jax.config import Experiment
 from cpca_jax.data.patches import PatchSpec, prefetch
 from cpca_jax.errors import InputError
@@ -43,13 +43,14 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
     parts = assemble(experiment)
     placement = choose_devices(experiment.data.batch, wanted=experiment.compute.devices)
     workdir.mkdir(parents=True, exist_ok=True)
-    with _only_run(workdir), _stop_signal() as stop:
+    with _only_run(workdir) if processes.is_first() else nullcontext(), _stop_signal() as stop:
         state = resume(parts, workdir)
         if state is None or int(state.step) < experiment.train.total_steps:
             parts = on_hardest(parts, say=logs.say)
         if state is None:
             state = starting_state(parts, placement, say=logs.say)
-            (workdir / "config.json").write_text(config.to_json(experiment))
+            if processes.is_first():
+                (workdir / "config.json").write_text(config.to_json(experiment))
         return _Training(parts, placement, workdir, stop).run(state)
 
 
@@ -80,15 +81,18 @@ class _Training:
         """From `state` to the last step."""
         first, last = int(state.step), self.config.total_steps
         self._announce(first, last)
-        with closing(logs.RunLog(self.workdir, first)) as log:
+        log = logs.RunLog(self.workdir, first) if processes.is_first() else logs.NoLog()
+        with closing(log):
             return self._steps(state, first, last, log)
 
-    def _steps(self, state: TrainState, first: int, last: int, log: logs.RunLog) -> TrainState:
+    def _steps(self, state: TrainState, first: int, last: int, log: logs.RunLog | logs.NoLog) -> TrainState:
         if first == 0:
             self._validate(state, log)
         state = self.placement.replicate(state)
         params = self.placement.replicate(self.parts.features.params)
-        key = jax.random.fold_in(jax.random.key(self.config.seed), STEP_KEY)
+        key = self.placement.replicate_key(
+            jax.random.fold_in(jax.random.key(self.config.seed), STEP_KEY)
+        )
         clock, logged, done = time.monotonic(), first, first
         previous: Scalars = {}
         with logs.ProgressBar("training", last, first) as bar:
@@ -107,22 +111,29 @@ class _Training:
                     break
         return state
 
-    def _after_step(self, state: TrainState, done: int, log: logs.RunLog) -> bool:
+    def _after_step(self, state: TrainState, done: int, log: logs.RunLog | logs.NoLog) -> bool:
         """Validate and save where it is time; whether to stop."""
+        asked = self._asked(done)
         last = done == self.config.total_steps
         if done % self.config.steps_per_epoch == 0 or last:
             self._validate(state, log)
         every = self.config.checkpoint_every or self.config.steps_per_epoch
-        if done % every == 0 or last or self.stop.asked:
+        if done % every == 0 or last or asked:
             self._save(state)
-        if self.stop.asked and not last:
+        if asked and not last:
             logs.say(f"stopped at step {done} as asked; run the same command again to go on")
-        return self.stop.asked
+        return asked
+
+    def _asked(self, done: int) -> bool:
+        """Whether to stop. Several processes agree on it, at steps where they wait anyway."""
+        if jax.process_count() == 1:
+            return self.stop.asked
+        return done % self.config.log_every == 0 and processes.anywhere(self.stop.asked)
 
     def _send(self, step: int) -> Sent:
         return self.feeder.send(self.config.seed, step)
 
-    def _log(self, log: logs.RunLog, step: int, scalars: dict[str, float]) -> None:
+    def _log(self, log: logs.RunLog | logs.NoLog, step: int, scalars: dict[str, float]) -> None:
         bad = [name for name, value in scalars.items() if not math.isfinite(value)]
         if bad:
             saved = max(checkpoints.steps(self.workdir), default=0)
@@ -136,12 +147,13 @@ class _Training:
                 f"warning: at step {step} the network's answer is constant (a dead last ReLU?)"
             )
 
-    def _validate(self, state: TrainState, log: logs.RunLog) -> None:
+    def _validate(self, state: TrainState, log: logs.RunLog | logs.NoLog) -> None:
         """Score the present generator on slices it is not trained on."""
-        if not self.parts.validation:
+        if not (self.parts.validation and processes.is_first()):
             return
         step = int(state.step)
-        scores = self.validation.scores(state.generator.params)
+        # On the host: a process scores by itself what lies on the devices of all.
+        scores = self.validation.scores(jax.device_get(state.generator.params))
         epoch = step / self.config.steps_per_epoch
         line = {"epoch": epoch} | scores
         log.write("validation", step, line)
@@ -152,6 +164,8 @@ class _Training:
         logs.say(f"  epoch {epoch:g}: validation {', '.join(both)}")
 
     def _save(self, state: TrainState) -> None:
+        if not processes.is_first():
+            return
         checkpoints.save(
             self.workdir,
             state,

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cpca_jax.errors import ConfigError
-from cpca_jax.types import Leaf, Params
+from cpca_jax.types import Leaf, Params, RandomKey
 
 _BATCH = "batch"
 
@@ -58,6 +58,11 @@ class Placement:
             )
 
         return jax.tree.map(one, tree)
+
+    def replicate_key(self, key: RandomKey) -> RandomKey:
+        """A random key to a copy on each device."""
+        data: jax.Array = self.replicate(jax.random.key_data(key))
+        return jax.random.wrap_key_data(data)
 
     def divide(self, tree: Params, batch: int) -> Params:
         """This process's share of (draws, batch, ...) arrays to the devices.
