@@ -2,25 +2,39 @@
 
 python train.py --config configs/cpca1.py --workdir RUN --config.data.store=STORE
 
-Interrupt it and run the same command again: it goes on.
+Interrupt it and run the same command again: it goes on. On several GPUs, TPUs or machines at once
+it is one process for each: launch/README.md.
 """
 
+import sys
 from pathlib import Path
 
 from absl import flags
 
-from cpca_jax import config, launch, logs, stagewise
+from cpca_jax import config, launch, logs, processes, stagewise
 
 _CONFIG = launch.config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_DISTRIBUTED = flags.DEFINE_string(
+    "distributed",
+    "",
+    "The processes of this training: none but this one (empty), those that Slurm, Open MPI, Cloud "
+    "TPU or Kubernetes started (auto), or HOST:PORT,COUNT,INDEX with the address of process 0.",
+)
 launch.require("config", "workdir")
 
 
 def main() -> None:
-    """Parse the configuration and train."""
-    workdir = Path(_WORKDIR.value)
-    stagewise.train(config.parse(_CONFIG.value), workdir)
-    logs.say(f"done: {workdir}/checkpoints, validation.jsonl, train.jsonl, events (TensorBoard)")
+    """Parse the configuration, join the other processes, train."""
+    workdir, experiment = Path(_WORKDIR.value), config.parse(_CONFIG.value)
+    processes.join(_DISTRIBUTED.value)
+    state = stagewise.train(experiment, workdir)
+    if int(state.step) < experiment.train.total_steps:
+        sys.exit(launch.STOPPED)
+    if processes.is_first():
+        logs.say(
+            f"done: {workdir}/checkpoints, validation.jsonl, train.jsonl, events (TensorBoard)"
+        )
 
 
 if __name__ == "__main__":

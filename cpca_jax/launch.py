@@ -17,6 +17,8 @@ from cpca_jax.errors import InputError
 _DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks of bad input and bad configuration.")
 
 DONE, BUG, BAD_INPUT = 0, 1, 2
+# Stopped as asked before it was done ("try again later" of sysexits.h), or before it had begun.
+STOPPED, INTERRUPTED = 75, 130
 BROKEN_JAX = ("0.10.2", "0.11.0", "0.11.1")
 
 
@@ -34,7 +36,7 @@ def run(main: Callable[[], None]) -> None:
         main()
     except KeyboardInterrupt:
         logs.complain("interrupted; run the same command again to go on")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except InputError as error:
         if _DEBUG.present and _DEBUG.value:
             traceback.print_exc()

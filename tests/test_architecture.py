@@ -39,6 +39,7 @@ RINGS = [
         "downloads",
         "logs",
         "launch",
+        "processes",
     },
     {
         "experiment",

@@ -1,0 +1,139 @@
+"""The processes of one training: how they find each other, before JAX touches a device.
+
+Once all have joined, JAX shows each of them the devices of all as one set. Between CPUs it talks
+by Gloo, which is its default.
+"""
+
+import dataclasses
+import re
+import socket
+import threading
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from cpca_jax.errors import ConfigError, InputError
+
+TIMEOUT_SECONDS = 300.0
+_FORM = re.compile(
+    r"(?P<host>\[[\da-fA-F:.]+\]|[\w.-]+):(?P<port>\d+),(?P<count>\d+),(?P<index>\d+)"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """One process among those of its training, which meet at the address of the first."""
+
+    host: str
+    port: int
+    count: int
+    index: int
+
+
+def parse(choice: str) -> Place:
+    """The place that "HOST:PORT,COUNT,INDEX" says.
+
+    Raises:
+        ConfigError: not of that form, or numbers that cannot be.
+    """
+    match = _FORM.fullmatch(choice)
+    if match is None:
+        raise ConfigError(
+            f"--distributed: '{choice}'; it must be empty, 'auto' or HOST:PORT,COUNT,INDEX"
+        )
+    place = Place(match["host"], *(int(match[name]) for name in ("port", "count", "index")))
+    for name, value, allowed, wanted in (
+        ("port", place.port, 0 < place.port < 65536, "from 1 to 65535"),
+        ("count", place.count, place.count >= 1, "1 or more"),
+        ("index", place.index, place.index < place.count, f"below the count of {place.count}"),
+    ):
+        if not allowed:
+            raise ConfigError(f"--distributed: '{choice}' has the {name} {value}; must be {wanted}")
+    return place
+
+
+def join(choice: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    """Join the other processes of this training and wait until all are there.
+
+    To be called before anything asks JAX for devices or computes. `choice` is the flag
+    --distributed: "" for one process, "auto" where Slurm, Open MPI, Cloud TPU or Kubernetes tells
+    JAX who the processes are, or "HOST:PORT,COUNT,INDEX" with the address of the process of index
+    0. With "auto" under Slurm and Open MPI a process takes one GPU, that of its number on the
+    machine; otherwise it takes all that it sees.
+
+    Raises:
+        ConfigError: `choice` is none of these.
+        InputError: no cluster found, or not all processes came in time.
+    """
+    if not choice:
+        return
+    where: dict[str, Any] = {}
+    place = None
+    if choice != "auto":
+        place = parse(choice)
+        where = {
+            "coordinator_address": f"{place.host}:{place.port}",
+            "num_processes": place.count,
+            "process_id": place.index,
+            "cluster_detection_method": "deactivate",
+        }
+    # JAX's own handler would swallow SIGTERM, which is ours: save and end.
+    jax.config.update("jax_enable_preemption_service", False)
+    _initialize(choice, place, where, timeout_seconds)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and speaks. Only to be asked after `join`."""
+    return jax.process_index() == 0
+
+
+def anywhere(said: bool) -> bool:
+    """Whether any process says so. All must ask, at the same step of their work."""
+    if jax.process_count() == 1:
+        return said
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(said))))
+
+
+def _initialize(
+    choice: str, place: Place | None, where: dict[str, Any], timeout_seconds: float
+) -> None:
+    """Start JAX's distributed runtime, or say in one sentence why it cannot be.
+
+    JAX aborts the process when its own timeout passes. So it waits longer than we do, on a thread
+    that ends with the process; meanwhile signals are heard.
+    """
+    failures: list[Exception] = []
+
+    def wait_for_all() -> None:
+        try:
+            jax.distributed.initialize(**where, initialization_timeout=int(timeout_seconds) + 3600)
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=wait_for_all, daemon=True)
+    thread.start()
+    thread.join(timeout_seconds)
+    if thread.is_alive():
+        raise InputError(
+            f"--distributed: '{choice}'; after {timeout_seconds:g} s {_missing(place)}"
+        )
+    if failures:
+        if choice == "auto" and "should be defined" in str(failures[0]):
+            raise InputError(
+                "--distributed: 'auto'; neither Slurm, Open MPI, Cloud TPU nor Kubernetes (with "
+                "jax[k8s]) started this process; give HOST:PORT,COUNT,INDEX"
+            )
+        raise InputError(f"--distributed: '{choice}'; {failures[0]}") from failures[0]
+
+
+def _missing(place: Place | None) -> str:
+    """What a process has waited for in vain."""
+    if place is None:
+        return "not all processes that the cluster announces had come"
+    try:
+        socket.create_connection((place.host.strip("[]"), place.port), timeout=5).close()
+    except OSError as error:
+        return f"nothing answers at {place.host}:{place.port} ({error}); process 0 must run there"
+    return f"fewer than {place.count} processes had come to {place.host}:{place.port}"
