@@ -14,7 +14,9 @@ _INPUT = flags.DEFINE_string("input", None, "Folder of CT series or NIfTI files,
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the denoised series, outside the input.")
 _SERIES = flags.DEFINE_list("series", [], "Names of the series to denoise, as printed; none: all.")
 _SHARD = flags.DEFINE_string("shard", "1/1", "i/n: the i-th of n parts, for n machines.")
-_BATCH = flags.DEFINE_integer("batch", 4, "Slices at once.", lower_bound=1)
+_SLAB = flags.DEFINE_integer(
+    "slab", 0, "Slices at once; 0: as many as the device's memory holds, 4 on a CPU.", lower_bound=0
+)
 _COMPARE = flags.DEFINE_bool("compare", False, "Also draw before, after and difference.")
 _ASSUME_HU = flags.DEFINE_bool("assume_hu", False, "Take values for HU whatever RescaleType says.")
 _SORT = flags.DEFINE_enum("sort", "position", ["position", "instance"], "If positions are missing.")
@@ -29,7 +31,7 @@ def main() -> None:
     choices = denoise_folder.Choices(
         series=tuple(_SERIES.value),
         shard=denoise_folder.parse_shard(_SHARD.value),
-        batch=_BATCH.value,
+        slab=_SLAB.value,
         compare=_COMPARE.value,
         allowances=Allowances(_ASSUME_HU.value, _SORT.value == "instance"),
         keep_private=_PRIVATE.value,

@@ -28,13 +28,12 @@ def main() -> None:
     """Parse the configuration, join the other processes, train."""
     workdir, experiment = Path(_WORKDIR.value), config.parse(_CONFIG.value)
     processes.join(_DISTRIBUTED.value)
+    if not processes.is_first():
+        logs.silence()
     state = stagewise.train(experiment, workdir)
     if int(state.step) < experiment.train.total_steps:
         sys.exit(launch.STOPPED)
-    if processes.is_first():
-        logs.say(
-            f"done: {workdir}/checkpoints, validation.jsonl, train.jsonl, events (TensorBoard)"
-        )
+    logs.say(f"done: {workdir}/checkpoints, validation.jsonl, train.jsonl, events (TensorBoard)")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from cpca_jax.data.store_writer import file_digest
 from cpca_jax.denoise_series import SeriesPass, Shown, derived_series
 from cpca_jax.denoiser import TrainedModel
 from cpca_jax.errors import ConfigError, InputError, OutputError, TakenError
+from cpca_jax.slab_size import fitting_slab
 
 # Of a series' own record, beside its slices.
 _RECORD = ".record.json"
@@ -44,7 +45,7 @@ class Choices:
     Attributes:
         series: names of the series to denoise; none: all.
         shard: (i, n): every n-th series from the i-th on, counted from 1.
-        batch: slices at once.
+        slab: slices at once; 0: as many as the device's memory holds.
         compare: also draw before and after.
         allowances: what may be missing in the files.
         keep_private: keep private elements.
@@ -54,7 +55,7 @@ class Choices:
 
     series: tuple[str, ...] = ()
     shard: tuple[int, int] = (1, 1)
-    batch: int = 4
+    slab: int = 0
     compare: bool = False
     allowances: Allowances = STRICT
     keep_private: bool = False
@@ -206,9 +207,10 @@ def _denoise_one(
         keep_private=choices.keep_private,
     )
     work = SeriesPass(model, one, shared)
+    slab = choices.slab or fitting_slab(model, one.first.shape)
     try:
         with new_folder.appearing(root) as folder:
-            work.run(folder, name, batch=choices.batch)
+            work.run(folder, name, batch=slab)
             record |= {"state": "denoised", "warnings": warnings, **work.measured()}
             # Within the folder, so that what is said of the files appears with them.
             _write_json(folder / _RECORD, record)
@@ -229,7 +231,7 @@ def _denoise_volume(
     written = output / name
     if written.exists():
         return _done_before(output / f"{name}.json", name, record)
-    measured, shown = denoise_nifti.denoise_file(model, path, written, batch=choices.batch)
+    measured, shown = denoise_nifti.denoise_file(model, path, written, slab=choices.slab)
     record |= {"state": "denoised", **measured}
     _write_json(output / f"{name}.json", record)
     sentence = f"{measured['slices_per_second']:.2f} slices/s"

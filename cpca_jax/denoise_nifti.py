@@ -13,6 +13,7 @@ from cpca_jax.before_after import EffectMeter
 from cpca_jax.data import dicom, nifti
 from cpca_jax.data.listing import Listing
 from cpca_jax.denoiser import TrainedModel, denoise_volume
+from cpca_jax.slab_size import fitting_slab
 
 
 def find_volumes(source: Path, listed: Listing) -> dict[str, Path]:
@@ -36,7 +37,7 @@ def find_volumes(source: Path, listed: Listing) -> dict[str, Path]:
 
 
 def denoise_file(
-    model: TrainedModel, path: Path, written: Path, *, batch: int
+    model: TrainedModel, path: Path, written: Path, *, slab: int
 ) -> tuple[dict[str, Any], list[denoise_series.Shown]]:
     """Denoise one volume; at most three copies of it are in memory.
 
@@ -44,7 +45,7 @@ def denoise_file(
         model: the denoiser.
         path: .nii or .nii.gz in HU.
         written: the new file.
-        batch: slices at once.
+        slab: slices at once; 0: as many as the device's memory holds.
 
     Returns:
         What was measured, and a few slices before and after.
@@ -55,6 +56,7 @@ def denoise_file(
     start = time.perf_counter()
     volume_hu = nifti.read_nifti(path).volume_hu
     logs.say(f"  {path.name}: {len(volume_hu)} slices")
+    batch = slab or fitting_slab(model, volume_hu.shape[1:])
     denoised = denoise_volume(model, volume_hu, batch=batch)
     clipped = nifti.write_nifti(written, denoised, like=path)
     meter, places = EffectMeter(), denoise_series.shown_places(len(volume_hu))

@@ -157,8 +157,7 @@ def denoise_slices(
     half, last = model.slices // 2, len(volume_hu) - 1
     wanted = np.clip(np.arange(start - half, start + count + half), 0, last)
     slab = np.asarray(volume_hu[wanted], np.float32)
-    run = _denoiser(model.networks, model.window)
-    denoised = np.array(run(model.params, jnp.asarray(slab)))
+    denoised = np.array(slab_program(model)(model.params, jnp.asarray(slab)))
     if not np.isfinite(denoised).all():
         raise InputError(
             f"{model.name}: its answer is not finite, must be HU; the weights of step {model.step} "
@@ -168,6 +167,11 @@ def denoise_slices(
         source = slab[half : half + count]
         denoised += source - np.clip(source, model.window.low, model.window.high)
     return denoised
+
+
+def slab_program(model: TrainedModel):  # type: ignore[no-untyped-def]
+    """The jitted function (params, slab in HU) -> denoised centres in HU."""
+    return _denoiser(model.networks, model.window)
 
 
 @lru_cache(maxsize=32)

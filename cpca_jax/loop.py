@@ -85,7 +85,9 @@ class _Training:
         with closing(log):
             return self._steps(state, first, last, log)
 
-    def _steps(self, state: TrainState, first: int, last: int, log: logs.RunLog | logs.NoLog) -> TrainState:
+    def _steps(
+        self, state: TrainState, first: int, last: int, log: logs.RunLog | logs.NoLog
+    ) -> TrainState:
         if first == 0:
             self._validate(state, log)
         state = self.placement.replicate(state)

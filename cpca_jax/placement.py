@@ -6,6 +6,7 @@ devices that the placement of its arguments asks for.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -44,9 +45,7 @@ class Placement:
     def share(self, batch: int) -> slice:
         """The part of a batch that this process's devices work on."""
         owners = [device.process_index for device in self.devices]
-        each = batch // len(owners)
-        first = owners.index(jax.process_index())
-        return slice(each * first, each * (first + owners.count(jax.process_index())))
+        return share_of(batch, owners, jax.process_index())
 
     def replicate(self, tree: Params) -> Params:
         """Host arrays, the same in every process, to a copy on each device."""
@@ -62,7 +61,8 @@ class Placement:
     def replicate_key(self, key: RandomKey) -> RandomKey:
         """A random key to a copy on each device."""
         data: jax.Array = self.replicate(jax.random.key_data(key))
-        return jax.random.wrap_key_data(data)
+        whole: RandomKey = jax.random.wrap_key_data(data)
+        return whole
 
     def divide(self, tree: Params, batch: int) -> Params:
         """This process's share of (draws, batch, ...) arrays to the devices.
@@ -78,6 +78,18 @@ class Placement:
             return divided
 
         return jax.tree.map(one, tree)
+
+
+def share_of(batch: int, owners: Sequence[int], process: int) -> slice:
+    """The part of a batch that one process works on.
+
+    Args:
+        batch: divided evenly over the devices.
+        owners: the process of each device, those of one process side by side.
+        process: which.
+    """
+    each, first = batch // len(owners), owners.index(process)
+    return slice(each * first, each * (first + owners.count(process)))
 
 
 def choose_devices(batch: int, *, wanted: int = 0) -> Placement:

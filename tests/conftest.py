@@ -7,8 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Four virtual devices, as many as a small pod host; must be set before jax starts.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+# Eight virtual devices, as many as a large host; must be set before jax starts.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
 # What one process compiled, the other workers and the commands that tests start need not; a folder
 # of this run alone, because whoever writes into it can run code here.

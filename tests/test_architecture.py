@@ -48,6 +48,7 @@ RINGS = [
         "stagewise",
         "start",
         "denoiser",
+        "slab_size",
         "streaming",
         "denoise_series",
         "denoise_nifti",

@@ -139,7 +139,7 @@ def test_pixels_are_those_of_denoise_volume(tmp_path, slices):
     model = network(slices)
     for batch in (2, 16):
         output = tmp_path / f"out{batch}"
-        denoise_folder(model, tmp_path / "in", output, Choices(batch=batch))
+        denoise_folder(model, tmp_path / "in", output, Choices(slab=batch))
         want = denoise_volume(model, np.maximum(volume, -1024).astype(np.int16))
         got = np.array([one.pixel_array - 1024.0 for one in out_series(output)])
         assert np.abs(got - np.clip(want, -1024, 3071)).max() <= 0.51  # rounding to whole HU
