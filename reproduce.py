@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from cpca_jax import launch, logs, reproduction, stages
+from cpca_jax import launch, logs, reproduction, reproduction_inputs, stages
 
 _CONFIG = launch.config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything.")
@@ -20,12 +20,14 @@ launch.require("config", "workdir")
 
 def main() -> None:
     """Plan, and do what is left."""
-    workdir = Path(_WORKDIR.value)
+    # Whole, so that a run that goes on from another folder knows its sources again.
+    workdir = Path(_WORKDIR.value).resolve()
     plan = reproduction.make_plan(_CONFIG.value, workdir)
     if _DRY.value:
         for line in plan.describe(_ONLY.value):
             logs.say(line)
         return
+    reproduction_inputs.require_features(_CONFIG.value)
     plan.run(_ONLY.value, say=logs.say)
     if plan.seconds_taken(reproduction.REPORT) is None:
         return

@@ -7,7 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from cpca_jax import losses, optim, penalties, perceptual, pretrained, transfer
+from cpca_jax import addresses, losses, optim, penalties, perceptual, pretrained, transfer
 from cpca_jax.config import Experiment
 from cpca_jax.data.patches import AUGMENTATIONS, PatchSampler, PatchSpec
 from cpca_jax.data.splits import held_out
@@ -45,6 +45,8 @@ def assemble(experiment: Experiment) -> Parts:
     Raises:
         InputError: whatever is wrong, before any computation.
     """
+    addresses.refuse("config.data.store", experiment.data.store)
+    addresses.refuse("config.transfer.run", experiment.transfer.run)
     protocol = get_protocol(experiment.evaluation.protocol)
     networks = build_networks(experiment)
     store = open_store(_store_path(experiment))

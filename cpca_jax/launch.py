@@ -11,7 +11,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from cpca_jax import logs
+from cpca_jax import addresses, logs
 from cpca_jax.errors import InputError
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks of bad input and bad configuration.")
@@ -75,6 +75,10 @@ def _parse_flags() -> None:
     missing = [f.name for f in _required() if f.value is None]
     if missing:
         raise InputError(f"--{missing[0]} is missing; see --help")
+    for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
+        for value in flag.value if isinstance(flag.value, list) else [flag.value]:
+            if isinstance(value, str):
+                addresses.refuse(f"--{flag.name}", value)
 
 
 _REQUIRED: list[str] = []

@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cpca_jax import config
+from cpca_jax import reproduction_inputs as inputs
 from cpca_jax import reproduction_stages as run
 from cpca_jax.errors import ConfigError
 from cpca_jax.preparation import prepare_phantoms
@@ -85,18 +86,24 @@ def _parsed(chosen: ConfigDict) -> None:
 def _store(deck: ConfigDict) -> Stage:
     """Phantoms, or the scans that the configuration names."""
     if deck.scans.input:
-        chosen = deck.scans.to_dict()
-        return Stage(SCANS, partial(run.prepare_real, chosen), (), chosen, 600.0)
+        return _prepared(SCANS, deck.scans.to_dict())
     phantoms = deck.phantoms.to_dict()
     seconds = _SLICE * phantoms["count"] * phantoms["slices"]
     return Stage(PHANTOMS, partial(run.make_phantoms, phantoms), (), phantoms, seconds)
+
+
+def _prepared(name: str, chosen: dict[str, Any]) -> Stage:
+    """A store of real scans; other files in the folder make another stage."""
+    settings = chosen | {"files": inputs.scans_digest(chosen["input"])}
+    return Stage(name, partial(run.prepare_real, chosen), (), settings, 600.0)
 
 
 def _training(training: ConfigDict, name: str, cohort: Cohort) -> Stage:
     chosen, source = training.config, training.source
     needs = (cohort.store, cohort.training(source)) if source else (cohort.store,)
     train = partial(run.train, name, chosen, source, cohort)
-    return Stage(cohort.training(name), train, needs, _settings(chosen), _seconds(chosen))
+    settings = _settings(chosen) | {"features": inputs.features_digest(chosen)}
+    return Stage(cohort.training(name), train, needs, settings, _seconds(chosen))
 
 
 def _table(slices: int, patients: int, rows: list[str], cohort: Cohort) -> Stage:
@@ -127,14 +134,15 @@ def _detectability(deck: ConfigDict, rows: list[str], cohort: Cohort) -> Stage:
 def _sweep(sweep: ConfigDict, cohort: Cohort) -> Stage:
     seconds = len(sweep["values"]) * sweep.folds * _seconds(sweep.config)
     train = partial(run.sweep, sweep, cohort)
-    return Stage(SWEEP, train, (cohort.store,), _settings(sweep), seconds)
+    settings = _settings(sweep) | {"features": inputs.features_digest(sweep.config)}
+    return Stage(SWEEP, train, (cohort.store,), settings, seconds)
 
 
 def _real(deck: ConfigDict) -> list[Stage]:
     """The same 2D trainings on real scans, and their table."""
     chosen = deck.real.to_dict()
     rows = list(chosen.pop("rows"))
-    stages = [Stage(REAL.store, partial(run.prepare_real, chosen), (), chosen, 600.0)]
+    stages = [_prepared(REAL.store, chosen)]
     stages += [_training(deck.trainings[row], row, REAL) for row in rows]
     return [*stages, _table(0, 1, rows, REAL)]
 

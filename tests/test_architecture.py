@@ -12,7 +12,7 @@ SCRIPTS = sorted(CHECKOUT.glob("*.py"))
 
 # Rings from the inside out. A module imports from its own ring and from those further in only.
 RINGS = [
-    {"types", "units", "errors"},
+    {"types", "units", "errors", "addresses"},
     {
         "config",
         "losses",
@@ -71,6 +71,7 @@ RINGS = [
         "reading",
         "demo",
         "reproduction",
+        "reproduction_inputs",
         "reproduction_stages",
         "reproduction_report",
         "reproduction_tables",

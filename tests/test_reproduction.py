@@ -4,9 +4,9 @@ import pytest
 import tiny
 
 from configs import deck
-from cpca_jax import config, reproduction
+from cpca_jax import config, reproduction, reproduction_inputs
 from cpca_jax import reproduction_stages as stages
-from cpca_jax.errors import ConfigError
+from cpca_jax.errors import ConfigError, InputError, WeightsError
 from cpca_jax.reproduction_stages import Cohort
 
 PHANTOMS = Cohort("phantoms")
@@ -72,16 +72,44 @@ def test_another_weight_of_the_sweep_reruns_the_sweep_only(tmp_path):
 def test_real_scans_come_beside_phantoms_or_instead_of_them(tmp_path):
     chosen = deck.get_config("small")
     phantoms = digests(chosen, tmp_path)
-    chosen.real.input = "scans"
+    with pytest.raises(InputError, match="scans: no files in this folder"):
+        digests(deck_with_scans(tmp_path / "scans"), tmp_path)
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "1.dcm").write_text("a scan")
+    chosen = deck_with_scans(tmp_path / "scans")
     both = digests(chosen, tmp_path)
     added = {"real", "real-table", "real-train-RED-CNN", "real-train-WGAN-VGG"}
     added |= {"real-train-CPCA-1", "real-train-CNN"}
     assert set(both) - set(phantoms) == added
     assert {n for n in phantoms if phantoms[n] != both[n]} == {"report"}
-    chosen.scans.input = "scans"
+    (tmp_path / "scans" / "1.dcm").write_text("another")
+    changed = digests(chosen, tmp_path)
+    assert {n for n in both if both[n] != changed[n]} == added | {"report"}
+    chosen.scans.input = chosen.real.input
     instead = digests(chosen, tmp_path)
     assert "phantoms" not in instead
     assert instead["train-CPCA-1"] != phantoms["train-CPCA-1"]
+
+
+def deck_with_scans(folder):
+    chosen = deck.get_config("small")
+    chosen.real.input = str(folder)
+    return chosen
+
+
+def test_other_feature_weights_rerun_every_training(tmp_path, monkeypatch):
+    chosen = deck.get_config("demo")
+    before = digests(chosen, tmp_path)
+    monkeypatch.setattr(reproduction_inputs, "features_digest", lambda chosen: "others")
+    after = digests(chosen, tmp_path)
+    assert {n for n in before if before[n] == after[n]} == {"phantoms"}
+
+
+def test_missing_feature_weights_are_refused_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(WeightsError, match="no VGG19 weights given"):
+        reproduction_inputs.require_features(deck.get_config("full"))
+    reproduction_inputs.require_features(deck.get_config("demo"))
 
 
 def test_a_training_comes_after_the_one_it_starts_from(tmp_path):

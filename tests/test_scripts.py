@@ -87,6 +87,19 @@ def test_a_missing_store_is_one_line(tmp_path):
     assert not output.exists()
 
 
+def test_an_address_is_not_taken_for_a_folder(tmp_path):
+    """Path("gs://bucket") is the local folder "gs:"."""
+    told = "must be a folder or a file; a bucket can be mounted as one (docs/scaling.md)"
+    runs = call(
+        CHECKOUT / "evaluate.py", "--runs=a,gs://bucket/b", "--store=s", "--output=o", cwd=tmp_path
+    )
+    refused(runs, f"--runs: 'gs://bucket/b' {told}")
+    config = ("--config", CHECKOUT / "configs/cpu.py", "--workdir", tmp_path / "run")
+    store = call("train.py", *config, "--config.data.store=s3://bucket/store")
+    refused(store, f"config.data.store: 's3://bucket/store' {told}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_missing_vgg19_weights_are_one_line(store, tmp_path):
     run = tmp_path / "run"
     chosen = ("--config", "configs/cpca1.py", f"--config.data.store={store}")
