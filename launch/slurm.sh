@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Trains under Slurm, on one machine or several: one process for each GPU, all of them one training.
+#
+#   sbatch launch/slurm.sh                                                  # from the checkout
+#   CONFIG=configs/red_cnn.py RUN=runs/red_cnn sbatch --nodes=2 launch/slurm.sh --config.train.seed=1
+#
+# To change: the #SBATCH lines, to what your cluster has (--ntasks-per-node is the GPUs of a node),
+# and the four variables below them, here or in the environment. The checkout, STORE and RUN must
+# lie where all nodes see them under the same path.
+#
+# One process for each GPU, because that is what JAX reads from Slurm: each task takes the GPU of
+# its number on the node. So a task must see all GPUs of its node: no --gpus-per-task here.
+#
+# It resumes by itself. Two minutes before the time limit, and when preempted, the training gets
+# SIGTERM, saves, and ends with 75; then the job puts itself back into the queue and runs the same
+# command again. Bad input (2), a bug (1) and scancel end it for good.
+#
+#SBATCH --job-name=cpca
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=4
+#SBATCH --gpus-per-node=4
+#SBATCH --cpus-per-task=4
+#SBATCH --time=12:00:00
+#SBATCH --signal=TERM@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+set -euo pipefail
+
+CONFIG=${CONFIG:-configs/cpca1.py}
+STORE=${STORE:-stores/mayo}
+RUN=${RUN:-runs/cpca1}
+PYTHON=${PYTHON:-.venv/bin/python}
+
+trap : TERM # scancel signals this script too; it has to see the tasks off
+code=0
+# A lost task ends the others within two minutes, and those that stop may do so one after the other.
+srun --kill-on-bad-exit=0 --wait=120 "$PYTHON" train.py --distributed=auto \
+  --config="$CONFIG" --workdir="$RUN" --config.data.store="$STORE" "$@" || code=$?
+
+state=$(squeue --noheader --job="$SLURM_JOB_ID" --format=%T)
+case $code:$state in
+  # 75: stopped and saved; 130: asked to stop before the first step. Cancelled is not running.
+  75:RUNNING | 130:RUNNING) scontrol requeue "$SLURM_JOB_ID" ;;
+esac
+exit "$code"
