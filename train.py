@@ -6,12 +6,12 @@ Interrupt it and run the same command again: it goes on. On several GPUs, TPUs o
 it is one process for each: launch/README.md.
 """
 
-import sys
 from pathlib import Path
 
 from absl import flags
 
 from cpca_jax import config, launch, logs, processes, stagewise
+from cpca_jax.errors import StoppedError
 
 _CONFIG = launch.config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -32,7 +32,7 @@ def main() -> None:
         logs.silence()
     state = stagewise.train(experiment, workdir)
     if int(state.step) < experiment.train.total_steps:
-        sys.exit(launch.STOPPED)
+        raise StoppedError(f"{workdir.name}: saved at step {int(state.step)}, not yet done")
     logs.say(f"done: {workdir}/checkpoints, validation.jsonl, train.jsonl, events (TensorBoard)")
 
 

@@ -47,3 +47,7 @@ class WeightsError(InputError):
 
 class CheckpointError(InputError):
     """A checkpoint is missing, corrupt, or does not fit."""
+
+
+class StoppedError(Exception):
+    """Asked to stop, everything saved: nothing is wrong, and the same command goes on."""

@@ -12,7 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from cpca_jax import addresses, logs
-from cpca_jax.errors import InputError
+from cpca_jax.errors import InputError, StoppedError
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks of bad input and bad configuration.")
 
@@ -23,7 +23,8 @@ BROKEN_JAX = ("0.10.2", "0.11.0", "0.11.1")
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parse the flags, call `main`, exit: 0 done, 1 a bug, 2 bad input or bad configuration.
+    """Parse the flags, call `main`, exit: 0 done, 1 a bug, 2 bad input or bad configuration,
+    75 stopped as asked.
 
     Bad input is one line on standard error; `--debug` adds the traceback.
     """
@@ -37,6 +38,9 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         logs.complain("interrupted; run the same command again to go on")
         sys.exit(INTERRUPTED)
+    except StoppedError as stopped:
+        logs.complain(str(stopped))
+        sys.exit(STOPPED)
     except InputError as error:
         if _DEBUG.present and _DEBUG.value:
             traceback.print_exc()

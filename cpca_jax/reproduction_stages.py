@@ -20,7 +20,7 @@ from cpca_jax.data.splits import SplitChoice
 from cpca_jax.data.store import open_store
 from cpca_jax.denoiser import load_run
 from cpca_jax.detectability import measure_detectability
-from cpca_jax.errors import InputError
+from cpca_jax.errors import StoppedError
 from cpca_jax.preparation import prepare_phantoms, prepare_scans
 from cpca_jax.protocols import get_protocol
 from cpca_jax.stages import DONE, duration
@@ -91,7 +91,7 @@ def train(
     """Train `name`, from scratch or from the run of `source`.
 
     Raises:
-        InputError: it was asked to stop.
+        StoppedError: it was asked to stop.
     """
     chosen = chosen.copy_and_resolve_references()
     chosen.data.store = str(cohort.folder(found))
@@ -103,7 +103,7 @@ def train(
 def _finish(experiment: config.Experiment, run: Path) -> None:
     state = stagewise.train(experiment, run)
     if int(state.step) < experiment.train.total_steps:
-        raise InputError(f"{run.name}: stopped at step {int(state.step)}; run it again to go on")
+        raise StoppedError(f"{run.name}: stopped at step {int(state.step)}; run it again to go on")
 
 
 def score(names: Sequence[str], slices: int, cohort: Cohort, folder: Path, found: Found) -> None:
