@@ -25,7 +25,8 @@ BROKEN_JAX = ("0.10.2", "0.11.0", "0.11.1")
 def run(main: Callable[[], None]) -> None:
     """Parse the flags, call `main`, exit: 0 done, 1 a bug, 2 bad input or bad configuration.
 
-    75 is stopped as asked, 130 interrupted: the same command goes on. Bad input is one line on standard error; `--debug` adds the traceback.
+    75 is stopped as asked, 130 interrupted: the same command goes on. Bad input is one
+    line on standard error; `--debug` adds the traceback.
     """
     _quiet_libraries()
     # A scheduler's farewell is an interruption: what is half written is tidied away.
