@@ -10,7 +10,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -387,7 +386,9 @@ def test_local_processes_end_with_the_first_failure(tmp_path):
     assert bash(*arguments, PYTHON=sys.executable).returncode == launch.BAD_INPUT
 
 
-@pytest.mark.parametrize("arguments", [(), ("2",), ("2", "--"), ("0", "--", "x"), ("x", "--", "y")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("2",), ("2", "--"), ("0", "--", "x"), ("x", "--", "y"), ("2", "x", "y")]
+)
 def test_local_processes_say_how_they_are_called(arguments):
     result = bash(FOLDER / "local_processes.sh", *arguments, PYTHON=sys.executable)
     assert result.returncode == launch.BAD_INPUT
@@ -395,7 +396,7 @@ def test_local_processes_say_how_they_are_called(arguments):
 
 
 def test_configurations_that_examples_name_exist():
-    texts = [path.read_text() for path in [*FILES, Path(FOLDER / "README.md")]]
+    texts = [path.read_text() for path in [*FILES, FOLDER / "README.md"]]
     names = {name for text in texts for name in re.findall(r"configs/\w+\.py", text)}
     assert len(names) >= 3
     for name in names:
