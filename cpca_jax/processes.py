@@ -96,6 +96,13 @@ def anywhere(said: bool) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.asarray(said))))
 
 
+def of_first(number: int) -> int:
+    """What the first process says, whatever this one thinks. All must ask."""
+    if jax.process_count() == 1:
+        return number
+    return int(multihost_utils.broadcast_one_to_all(np.asarray(number)))
+
+
 def _initialize(
     choice: str, place: Place | None, where: dict[str, Any], timeout_seconds: float
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cpca_jax import checkpoints, config, logs
+from cpca_jax import checkpoints, config, logs, processes
 from cpca_jax.config import Experiment
 from cpca_jax.errors import CheckpointError, ConfigError
 from cpca_jax.experiment import Parts
@@ -42,8 +42,9 @@ def resume(parts: Parts, workdir: Path) -> TrainState | None:
     Raises:
         ConfigError: the folder's run had another configuration, data or feature network.
     """
-    step = checkpoints.sound_step(workdir, say=logs.say)
-    if step is None:
+    # A mounted bucket may show other machines the newest checkpoint later.
+    step = processes.of_first(checkpoints.sound_step(workdir, say=logs.say) or 0)
+    if not step:
         if checkpoints.steps(workdir):
             raise CheckpointError(f"{workdir.name}: none of its checkpoints is sound; move it away")
         return None
