@@ -1,0 +1,47 @@
+"""The skeleton of every benchmark's command line: python -m benchmarks.NAME [--json FILE]."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from benchmarks import sizes
+from benchmarks.session import Measure, Session
+from cpca_jax import launch, logs
+
+
+def run(name: str, measure: Measure) -> None:
+    """Measure, print the table, and write the JSON file where one is asked for."""
+    options = parser(name).parse_args()
+    session = start(options.size)
+    result = session.result(name, measure)
+    if options.json:
+        write(options.json, {"size": options.size, **result})
+
+
+def parser(name: str) -> argparse.ArgumentParser:
+    """The options that every script has."""
+    made = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
+    made.add_argument("--json", type=Path, help="file for the numbers")
+    made.add_argument(
+        "--size",
+        choices=("usual", "tiny"),
+        default="usual",
+        help="tiny shows in seconds that it works, its numbers mean nothing",
+    )
+    return made
+
+
+def start(size: str, *, deadline: float | None = None) -> Session:
+    """A session on the device that JAX finds."""
+    launch.refuse_broken_jax(jax.__version__)
+    return Session(sizes.chosen(size, jax.default_backend()), deadline)
+
+
+def write(path: Path, result: dict[str, Any]) -> None:
+    """Write a result as JSON; NaN and infinity are no JSON and refused."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    logs.say(f"written: {path}")

@@ -1,0 +1,67 @@
+"""Phantoms and simulated doses: python -m benchmarks.simulation [--json FILE]."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from benchmarks import script
+from benchmarks.session import Session
+from benchmarks.table import Row
+from benchmarks.timing import Contestant, Patience, Times, alternate
+from cpca_jax.data import physics
+from cpca_jax.data.calibration import calibrate
+from cpca_jax.data.phantom import make_phantom
+
+# `physics` works on four slices at once.
+_GROUP = 4
+_DOSE = 0.25
+
+
+def measure(session: Session) -> Sequence[Row]:
+    """Seconds a slice of each part, and of the calibration to a series that is new to it."""
+    sizes = session.sizes
+    made = make_phantom(0, slices=_GROUP, size=sizes.edge)
+    spacing, truth = made.spacing_mm, made.truth_hu
+    full = physics.full_dose(truth, spacing_mm=spacing, seed=0)
+    parts: dict[str, Contestant] = {
+        "phantom": partial(make_phantom, 0, slices=_GROUP, size=sizes.edge),
+        "full dose": partial(physics.full_dose, truth, spacing_mm=spacing, seed=0),
+        "quarter dose": partial(
+            physics.lower_dose, full, spacing_mm=spacing, dose=_DOSE, seed=0
+        ),
+    }
+    times = alternate(parts, sizes.patience)
+    rows = [_row(name, _GROUP, seconds) for name, seconds in times.items()]
+    return [*rows, _row("calibration, compiling included", sizes.phantom, _calibration(session))]
+
+
+def _calibration(session: Session) -> Times:
+    """Each call meets a series of its own, as in a preparation: its scanner is compiled anew."""
+    sizes = session.sizes
+    series = []
+    for seed in (1, 2):
+        made = make_phantom(seed, slices=sizes.phantom, size=sizes.edge)
+        noisy = physics.full_dose(made.truth_hu, spacing_mm=made.spacing_mm, seed=seed)
+        series.append((np.rint(noisy), made.spacing_mm))
+    waiting = iter(series)
+
+    def run() -> object:
+        volume_hu, spacing_mm = next(waiting)
+        return calibrate(volume_hu, spacing_mm=spacing_mm)
+
+    patience = Patience(rounds=len(series), seconds=sizes.patience.seconds)
+    return alternate({"calibrate": run}, patience, warm=False)["calibrate"]
+
+
+def _row(name: str, slices: int, seconds: Times) -> Row:
+    return {
+        "what": name,
+        "slices": slices,
+        "seconds": seconds,
+        "seconds a slice": seconds.median / slices,
+    }
+
+
+if __name__ == "__main__":
+    script.run("simulation", measure)

@@ -1,0 +1,117 @@
+"""What is measured: the deck's networks, objective and batches, as a training makes them."""
+
+import dataclasses
+from functools import lru_cache
+
+import jax
+import numpy as np
+
+from benchmarks.sizes import FLOAT32, Sizes, StepCase
+from configs import cpca1
+from cpca_jax import config, pretrained, state, steps
+from cpca_jax.config import Experiment
+from cpca_jax.experiment import build_networks, build_objective
+from cpca_jax.models import vgg
+from cpca_jax.optim import adam
+from cpca_jax.pretrained import FeatureNetwork
+from cpca_jax.state import STEP_KEY, Networks, TrainState
+from cpca_jax.steps import Batches, Objective, TrainStep
+from cpca_jax.types import Params, RandomKey
+
+_SEED = 20171119
+_NARROW = vgg.Architecture("vgg19", (2, 2, 4, 4, 4), (2, 2, 2, 2, 2))
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A training that could begin.
+
+    Attributes:
+        experiment: its configuration.
+        networks: generator and critic.
+        objective: weights, penalty, rates.
+        features: the feature network, of random weights: the speed does not hang on them.
+    """
+
+    experiment: Experiment
+    networks: Networks
+    objective: Objective
+    features: FeatureNetwork
+
+    @property
+    def draws(self) -> int:
+        """Batches of one step."""
+        return steps.draws_per_step(self.networks, self.experiment.loss)
+
+    def start(self) -> TrainState:
+        """The state before the first step; always the same."""
+        optimiser = adam(self.experiment.optim)
+        return state.create_state(self.networks, optimiser, jax.random.key(_SEED))
+
+    def batches(self, random: np.random.Generator) -> Batches:
+        """Patches of one step: a ramp in HU under noise of twice the strength in one of both."""
+        data, slices = self.experiment.data, self.networks.slices
+        shape = (self.draws, data.batch, slices, data.patch, data.patch)
+        clean = np.linspace(-250.0, 250.0, data.patch)
+        full = clean + random.normal(0.0, 20.0, (*shape[:2], 1, *shape[3:]))
+        quarter = clean + random.normal(0.0, 40.0, shape)
+        return Batches(quarter.astype(np.int16), full.astype(np.int16))
+
+
+def subject(sizes: Sizes, case: StepCase, *, slices: int = 1) -> Subject:
+    """The deck's experiment with this batch, number of critic updates and precision."""
+    chosen = cpca1.get_config()
+    chosen.data.batch, chosen.data.patch = case.batch, sizes.patch
+    chosen.loss.critic_steps = case.critic_steps
+    chosen.model.slices = slices
+    chosen.perceptual.network = "random"
+    if sizes.narrow:
+        chosen.model.fields.features = 4
+        chosen.critic.fields.features = (2, 2, 4, 4, 4, 4)
+        chosen.critic.fields.dense = 8
+    if case.precision != FLOAT32:
+        chosen.model.fields.dtype = chosen.critic.fields.dtype = case.precision
+    experiment = config.parse(chosen)
+    features = _features(experiment.perceptual.tap, narrow=sizes.narrow)
+    return Subject(
+        experiment, build_networks(experiment), build_objective(experiment, features.spec), features
+    )
+
+
+@lru_cache(maxsize=2)
+def _features(tap: str, *, narrow: bool) -> FeatureNetwork:
+    architecture = _NARROW if narrow else None
+    return pretrained.load_feature_network("random", tap=tap, architecture=architecture)
+
+
+def step_key() -> RandomKey:
+    """The key of every step; the step's own number is folded in by the step."""
+    return jax.random.fold_in(jax.random.key(_SEED), STEP_KEY)
+
+
+def train_step(subject: Subject) -> TrainStep:
+    """The jitted step, as `cpca_jax.loop` jits it."""
+    return _jitted(subject.networks, subject.objective)
+
+
+@lru_cache(maxsize=16)
+def _jitted(networks: Networks, objective: Objective) -> TrainStep:
+    """Kept, so that benchmarks of the same step compile it once."""
+    unroll = jax.default_backend() == "cpu"
+    step = steps.make_train_step(networks, objective, unroll=unroll)
+    compiled: TrainStep = jax.jit(step, donate_argnums=0)
+    return compiled
+
+
+class Training:
+    """A training in progress: each call is one step, on batches that are there."""
+
+    def __init__(self, subject: Subject, batches: Batches) -> None:
+        self.step, self.batches = train_step(subject), batches
+        self.state = jax.device_put(subject.start())
+        self.features: Params = jax.device_put(subject.features.params)
+
+    def __call__(self) -> None:
+        """One step, to its end."""
+        stepped = self.step(self.state, self.batches, self.features, step_key())
+        self.state = jax.block_until_ready(stepped)[0]
