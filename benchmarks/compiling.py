@@ -20,8 +20,6 @@ from benchmarks import script, sizes
 from benchmarks.session import Session
 from benchmarks.subjects import step_key, subject, train_step
 from benchmarks.table import Row
-from cpca_jax.optim import adam
-from cpca_jax.state import state_shapes
 
 _CHECKOUT = Path(__file__).parent.parent
 _STARTS = ("cold", "from JAX's compilation cache")
@@ -60,11 +58,10 @@ def report(size: str) -> None:
     chosen = sizes.chosen(size, jax.default_backend())
     case = chosen.steps[0]
     of = subject(chosen, case)
-    state = state_shapes(of.networks, adam(of.experiment.optim))
     batches = of.batches(np.random.default_rng(0))
     arguments = jax.eval_shape(lambda *given: given, batches, of.features.params, step_key())
     clock = time.perf_counter()
-    lowered = jax.jit(train_step(of)).lower(state, *arguments)
+    lowered = jax.jit(train_step(of)).lower(of.shapes(), *arguments)
     traced = time.perf_counter()
     lowered.compile()
     compiled = time.perf_counter()

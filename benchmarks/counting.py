@@ -111,9 +111,10 @@ def _whole(jaxpr: Jaxpr) -> Work:
 
 
 def _inner(equation: JaxprEqn) -> list[Jaxpr]:
-    """The jaxprs among an equation's parameters."""
+    """The jaxprs among an equation's parameters; of a function with its own rules the function."""
+    params = equation.params
     found: list[Jaxpr] = []
-    for value in equation.params.values():
+    for value in [params["call_jaxpr"]] if "call_jaxpr" in params else params.values():
         for item in value if isinstance(value, tuple | list) else (value,):
             if isinstance(item, ClosedJaxpr):
                 found.append(item.jaxpr)
@@ -123,20 +124,24 @@ def _inner(equation: JaxprEqn) -> list[Jaxpr]:
 
 
 def _bytes(aval: Any) -> int:
-    return math.prod(aval.shape) * aval.dtype.itemsize
+    return int(math.prod(aval.shape) * aval.dtype.itemsize)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.aval.shape)
 
 
 def _matrix_product(equation: JaxprEqn) -> int:
     (contracted, _), _ = equation.params["dimension_numbers"]
-    summed = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
-    return 2 * summed * math.prod(equation.outvars[0].aval.shape)
+    left, answer = _shape(equation.invars[0]), _shape(equation.outvars[0])
+    return 2 * int(math.prod(left[axis] for axis in contracted)) * math.prod(answer)
 
 
 def _convolution(equation: JaxprEqn) -> int:
     params = equation.params
     numbers = params["dimension_numbers"]
-    image, kernel = (var.aval.shape for var in equation.invars)
-    answer = equation.outvars[0].aval.shape
+    image, kernel = map(_shape, equation.invars)
+    answer = _shape(equation.outvars[0])
     taps = 1
     for axis in range(len(image) - 2):
         taps *= _taps(

@@ -61,7 +61,7 @@ def _row(session: Session, folder: Path, slices: int, compressed: bool) -> Row:
     name = f"cpca-{slices}" if slices else IDENTITY
     run = _untrained(session, folder / name, slices) if slices else name
     program = _Program(run, source, folder / f"{name}-of-{source.name}")
-    patience = Patience(_ROUNDS, sizes.patience.seconds)
+    patience = Patience(min(_ROUNDS, sizes.patience.rounds // 2), sizes.patience.seconds)
     whole = alternate({name: program}, patience, warm=False)[name]
     busy = {f"{what} s": program.seconds(what) for what in ("reading", "network", "writing")}
     return {

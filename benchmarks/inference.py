@@ -15,10 +15,10 @@ from benchmarks import peers, script
 from benchmarks.counting import count
 from benchmarks.session import JAX, Session
 from benchmarks.sizes import FLOAT32, StepCase
-from benchmarks.subjects import step_key, subject
+from benchmarks.subjects import subject
 from benchmarks.table import Row
 from benchmarks.timing import Contestant, blocking
-from cpca_jax.state import Networks, init_generator
+from cpca_jax.state import Networks
 from cpca_jax.types import Params
 
 # Of the slices on which a peer is held to our answer.
@@ -27,25 +27,25 @@ _CHECKED_EDGE = 48
 
 def measure(session: Session) -> Sequence[Row]:
     """A row for every depth of CPCA and every precision."""
-    cases = list(itertools.product(session.sizes.depths, session.sizes.precisions))
-    return [_row(session, slices, precision) for slices, precision in session.in_time(cases)]
+    cases = list(itertools.product(session.sizes.precisions, session.sizes.depths))
+    return [_row(session, slices, precision) for precision, slices in session.in_time(cases)]
 
 
 def _row(session: Session, slices: int, precision: str) -> dict[str, Any]:
     sizes = session.sizes
-    networks = subject(sizes, StepCase(1, precision=precision), slices=slices).networks
-    params = init_generator(networks, step_key())
+    of = subject(sizes, StepCase(1, precision=precision), slices=slices)
+    networks, params = of.networks, of.start().generator.params
     if precision == FLOAT32:
         _check(session, networks, params)
     slab = _slab(sizes.centres + slices - 1, sizes.edge)
     run = jax.jit(networks.denoise)
-    contestants: dict[str, Contestant] = {JAX: blocking(run, params, jax.device_put(slab))}
-    host = jax.device_get(params)
+    on_device = jax.device_put((params, slab))
+    contestants: dict[str, Contestant] = {JAX: blocking(run, *on_device)}
     for number, peer in enumerate(session.peers):
         for windows in (False, True) if number == 0 and slices > 1 else (False,):
             name = f"{peer.name} windows" if windows else peer.name
             contestants[name] = peer.denoising(
-                host, slab, slices=slices, windows=windows, precision=precision
+                params, slab, slices=slices, windows=windows, precision=precision
             )
     times = session.compare(contestants, pieces=sizes.centres)
     work = count(networks.denoise, params, slab)
@@ -61,7 +61,7 @@ def _check(session: Session, networks: Networks, params: Params) -> None:
             ours = np.asarray(jax.jit(networks.denoise)(params, slab))
             for windows in (False, True):
                 theirs = peer.denoising(
-                    jax.device_get(params),
+                    params,
                     slab,
                     slices=networks.slices,
                     windows=windows,

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from benchmarks.counting import Work, count
@@ -98,17 +99,20 @@ def _arithmetic(
     """Work of one call, and so many calls, of each."""
     dtype = jnp.bfloat16 if precision == BFLOAT16 else jnp.float32
     exact = lax.Precision.HIGHEST if precision == EXACT else None
-    key = jax.random.key(0)
+    random = np.random.default_rng(0)
+
+    def drawn(*shape: int) -> Array:
+        return jnp.asarray(random.standard_normal(shape, np.float32), dtype)
+
     work, contestants = {}, {}
     for width in _WIDTHS:
         shape = _shape(sizes, width)
-        images = jax.random.normal(key, shape, dtype)
-        kernel = jax.random.normal(key, (3, 3, width, width), dtype)
+        images, kernel = drawn(*shape), drawn(3, 3, width, width)
         name = f"3x3 convolution, {' x '.join(map(str, shape))}"
         function = partial(_convolve, exact=exact)
         work[name] = count(function, images, kernel)
         contestants[name] = _repeated(jax.jit(function), calls, images, kernel)
-    matrix = jax.random.normal(key, (sizes.product, sizes.product), dtype)
+    matrix = drawn(sizes.product, sizes.product)
     name = f"{PRODUCT}, {sizes.product}"
     multiply = partial(jnp.matmul, precision=exact)
     work[name] = count(multiply, matrix, matrix)

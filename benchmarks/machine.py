@@ -15,8 +15,8 @@ _HERE = Path(__file__).parent
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
-def describe() -> dict[str, Any]:
-    """Device, cores, load, versions, commit and date, now."""
+def describe(commit: str | None) -> dict[str, Any]:
+    """Device, cores, load, versions, commit (None asks git) and date, now."""
     return {
         "backend": jax.default_backend(),
         "device": device_kind(),
@@ -27,7 +27,7 @@ def describe() -> dict[str, Any]:
         "jax": jax.__version__,
         "jaxlib": _version("jaxlib"),
         "torch": _version("torch"),
-        "commit": _commit(),
+        "commit": commit or _commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
@@ -35,7 +35,7 @@ def describe() -> dict[str, Any]:
 def device_kind() -> str:
     """The accelerator's name, or the processor's."""
     if jax.default_backend() != "cpu":
-        return jax.devices()[0].device_kind
+        return str(jax.devices()[0].device_kind)
     named = re.search(r"^model name\s*: (.+)$", _read(_CPU_INFO), re.MULTILINE)
     return named[1] if named else platform.machine()
 

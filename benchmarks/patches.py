@@ -38,7 +38,7 @@ def measure(session: Session) -> Sequence[Row]:
 
 def _store(session: Session, folder: Path) -> Store:
     sizes = session.sizes
-    slices = max(sizes.phantom, max(sizes.depths))
+    slices = max(sizes.phantom, *sizes.depths)
     return prepare_phantoms(
         1, folder, slices=slices, size=max(sizes.edge, sizes.patch), seed=0, test_count=0
     )

@@ -90,7 +90,7 @@ class DisagreementError(Exception):
 
 
 def load() -> Sequence[Peer]:
-    """The peers there are; none where PyTorch is not installed."""
+    """The peers there are; none where PyTorch is not installed, or not for this device."""
     if importlib.util.find_spec("torch") is None:
         return ()
     from benchmarks import torch_peer

@@ -15,10 +15,11 @@ from cpca_jax import launch, logs
 def run(name: str, measure: Measure) -> None:
     """Measure, print the table, and write the JSON file where one is asked for."""
     options = parser(name).parse_args()
-    session = start(options.size)
+    session = start(options)
     result = session.result(name, measure)
     if options.json:
         write(options.json, {"size": options.size, **result})
+        logs.say(f"written: {options.json}")
 
 
 def parser(name: str) -> argparse.ArgumentParser:
@@ -31,17 +32,17 @@ def parser(name: str) -> argparse.ArgumentParser:
         default="usual",
         help="tiny shows in seconds that it works, its numbers mean nothing",
     )
+    made.add_argument("--commit", help="what is measured, for a copy that is not under git")
     return made
 
 
-def start(size: str, *, deadline: float | None = None) -> Session:
+def start(options: argparse.Namespace) -> Session:
     """A session on the device that JAX finds."""
     launch.refuse_broken_jax(jax.__version__)
-    return Session(sizes.chosen(size, jax.default_backend()), deadline)
+    return Session(sizes.chosen(options.size, jax.default_backend()), options.commit)
 
 
 def write(path: Path, result: dict[str, Any]) -> None:
     """Write a result as JSON; NaN and infinity are no JSON and refused."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
-    logs.say(f"written: {path}")

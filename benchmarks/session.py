@@ -26,11 +26,13 @@ class Session:
 
     Attributes:
         sizes: how large everything is.
+        commit: what is measured; None asks git.
         deadline: no case begins after it (`time.monotonic`); None is never.
         notes: what a reader must know of the numbers: what failed, what was left out.
     """
 
     sizes: Sizes
+    commit: str | None = None
     deadline: float | None = None
     notes: list[str] = dataclasses.field(default_factory=list)
 
@@ -42,10 +44,10 @@ class Session:
 
     @cached_property
     def peers(self) -> Sequence[Peer]:
-        """What is compared with; none where PyTorch is not installed."""
+        """What is compared with; none where PyTorch is not installed, or not for this device."""
         found = peers.load()
         if not found:
-            self.note("PyTorch is not installed: its columns are empty")
+            self.note("PyTorch is not installed, or not for this device: its columns are empty")
         return found
 
     def note(self, text: str) -> None:
@@ -95,13 +97,14 @@ class Session:
         Returns:
             What its JSON file holds: machine, ceilings if it used them, rows and notes.
         """
-        before, machine_before, clock = len(self.notes), machine.describe(), time.monotonic()
+        before, clock = len(self.notes), time.monotonic()
+        described = machine.describe(self.commit)
         rows = measure(self)
         found = self.__dict__.get("ceilings")
         logs.say(f"\n{name}\n{table.render(rows)}")
         return {
             "benchmark": name,
-            "machine": machine_before,
+            "machine": described,
             "seconds": round(time.monotonic() - clock, 1),
             "ceilings": table.as_json(found.rows) if found else None,
             "rows": table.as_json(rows),

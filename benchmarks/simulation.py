@@ -13,26 +13,23 @@ from cpca_jax.data import physics
 from cpca_jax.data.calibration import calibrate
 from cpca_jax.data.phantom import make_phantom
 
-# `physics` works on four slices at once.
-_GROUP = 4
 _DOSE = 0.25
 
 
 def measure(session: Session) -> Sequence[Row]:
     """Seconds a slice of each part, and of the calibration to a series that is new to it."""
     sizes = session.sizes
-    made = make_phantom(0, slices=_GROUP, size=sizes.edge)
+    make = partial(make_phantom, 0, slices=sizes.simulated, size=sizes.edge)
+    made = make()
     spacing, truth = made.spacing_mm, made.truth_hu
     full = physics.full_dose(truth, spacing_mm=spacing, seed=0)
     parts: dict[str, Contestant] = {
-        "phantom": partial(make_phantom, 0, slices=_GROUP, size=sizes.edge),
+        "phantom": make,
         "full dose": partial(physics.full_dose, truth, spacing_mm=spacing, seed=0),
-        "quarter dose": partial(
-            physics.lower_dose, full, spacing_mm=spacing, dose=_DOSE, seed=0
-        ),
+        "quarter dose": partial(physics.lower_dose, full, spacing_mm=spacing, dose=_DOSE, seed=0),
     }
     times = alternate(parts, sizes.patience)
-    rows = [_row(name, _GROUP, seconds) for name, seconds in times.items()]
+    rows = [_row(name, sizes.simulated, seconds) for name, seconds in times.items()]
     return [*rows, _row("calibration, compiling included", sizes.phantom, _calibration(session))]
 
 

@@ -5,6 +5,7 @@ import dataclasses
 from benchmarks.timing import Patience
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
+_CPU_PATIENCE = Patience(rounds=7, seconds=15.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Sizes:
         runs: (slices that the denoiser looks at, whether the series is compressed); a denoiser
             that looks at 0 slices is "identity".
         phantom: slices of the phantoms.
+        simulated: slices whose noise is simulated; `physics` works on four at once.
         product: edge of the matrices whose product is a ceiling.
         convolution_batch: images of the convolutions that are ceilings.
         traffic: numbers that the ceiling of memory moves.
@@ -54,10 +56,11 @@ class Sizes:
     series: int = 20
     runs: tuple[tuple[int, bool], ...] = ((0, False), (0, True), (1, True), (9, True))
     phantom: int = 12
+    simulated: int = 4
     product: int = 2048
     convolution_batch: int = 16
     traffic: int = 2**25
-    patience: Patience = Patience(rounds=7, seconds=25.0)
+    patience: Patience = _CPU_PATIENCE
 
 
 CPU = Sizes(steps=(StepCase(16), StepCase(16, critic_steps=1)))
@@ -89,10 +92,11 @@ TINY = Sizes(
     series=3,
     runs=((1, False),),
     phantom=3,
+    simulated=1,
     product=64,
     convolution_batch=1,
     traffic=2**12,
-    patience=Patience(rounds=3, seconds=1.0),
+    patience=Patience(rounds=2, seconds=1.0),
 )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.sizes import FLOAT32, Sizes, StepCase
 from configs import cpca1
-from cpca_jax import config, pretrained, state, steps
+from cpca_jax import config, pretrained, state, steps, trees
 from cpca_jax.config import Experiment
 from cpca_jax.experiment import build_networks, build_objective
 from cpca_jax.models import vgg
@@ -19,7 +19,8 @@ from cpca_jax.steps import Batches, Objective, TrainStep
 from cpca_jax.types import Params, RandomKey
 
 _SEED = 20171119
-_NARROW = vgg.Architecture("vgg19", (2, 2, 4, 4, 4), (2, 2, 2, 2, 2))
+# For the tests: few maps, and features from the second block.
+_NARROW, _SHALLOW = vgg.Architecture("vgg19", (2, 2, 4, 4, 4), (2, 2, 2, 2, 2)), "relu2_1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +44,22 @@ class Subject:
         """Batches of one step."""
         return steps.draws_per_step(self.networks, self.experiment.loss)
 
+    def shapes(self) -> TrainState:
+        """Shapes of the state, for tracing."""
+        return state.state_shapes(self.networks, adam(self.experiment.optim))
+
     def start(self) -> TrainState:
-        """The state before the first step; always the same."""
-        optimiser = adam(self.experiment.optim)
-        return state.create_state(self.networks, optimiser, jax.random.key(_SEED))
+        """A state before the first step, always the same, and with a generator that is not dead.
+
+        Drawn by NumPy: to initialise networks JAX would compile each of their layers by itself.
+        """
+        shapes = self.shapes()
+        random = np.random.default_rng(_SEED)
+        leaves = {name: _drawn(name, leaf, random) for name, leaf in trees.by_name(shapes).items()}
+        # What the last layer is given is not negative, nor then is its answer.
+        last = "generator/params/deconv8/kernel"
+        started: TrainState = trees.replaced(shapes, leaves | {last: np.abs(leaves[last])})
+        return started
 
     def batches(self, random: np.random.Generator) -> Batches:
         """Patches of one step: a ramp in HU under noise of twice the strength in one of both."""
@@ -58,6 +71,14 @@ class Subject:
         return Batches(quarter.astype(np.int16), full.astype(np.int16))
 
 
+def _drawn(name: str, leaf: jax.ShapeDtypeStruct, random: np.random.Generator) -> np.ndarray:
+    """A kernel as He et al. draw it, so that no layer's answer dies or blows up; zeros else."""
+    if "/params/" not in name or not name.endswith("kernel"):
+        return np.zeros(leaf.shape, leaf.dtype)
+    sd = np.float32(np.sqrt(2 / np.prod(leaf.shape[:-1])))
+    return np.asarray(sd * random.standard_normal(leaf.shape, np.float32))
+
+
 def subject(sizes: Sizes, case: StepCase, *, slices: int = 1) -> Subject:
     """The deck's experiment with this batch, number of critic updates and precision."""
     chosen = cpca1.get_config()
@@ -66,6 +87,7 @@ def subject(sizes: Sizes, case: StepCase, *, slices: int = 1) -> Subject:
     chosen.model.slices = slices
     chosen.perceptual.network = "random"
     if sizes.narrow:
+        chosen.perceptual.tap = _SHALLOW
         chosen.model.fields.features = 4
         chosen.critic.fields.features = (2, 2, 4, 4, 4, 4)
         chosen.critic.fields.dense = 8

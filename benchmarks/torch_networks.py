@@ -9,12 +9,12 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from benchmarks.peers import Arrays
 from cpca_jax.models.vgg import Architecture
 from cpca_jax.perceptual import CONVENTIONS, FeatureSpec
 
-Tensor = torch.Tensor
 Weights = Mapping[str, Tensor]
 
 # Of the critic's leaky ReLU.

@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import jax
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks import machine
 from benchmarks.peers import Arrays, FirstStep, by_name
 from benchmarks.sizes import BFLOAT16
 from benchmarks.subjects import Subject
-from benchmarks.torch_networks import Tensor, Weights, as_torch, cpca, critic, features, folded
+from benchmarks.torch_networks import Weights, as_torch, cpca, critic, features, folded
 from cpca_jax.penalties import EPSILON
 from cpca_jax.state import TrainState
 from cpca_jax.steps import Batches
@@ -27,7 +29,9 @@ Loss = tuple[Tensor, dict[str, Tensor]]
 
 
 def peers() -> Sequence["TorchPeer"]:
-    """Eager; on a GPU compiled, too."""
+    """Eager; on a GPU compiled, too. None where PyTorch cannot use the device that JAX uses."""
+    if jax.default_backend() not in {"cpu", "gpu"} or (_on_gpu() and not torch.cuda.is_available()):
+        return []
     torch.set_num_threads(machine.cores())
     torch.backends.cudnn.benchmark = True
     # What JAX does with float32 unless told otherwise.
@@ -62,7 +66,7 @@ class TorchPeer:
         part = slices if windows else slab.shape[1]
         starts = range(slab.shape[1] - part + 1)
         slabs = np.stack([slab[0, start : start + part, ..., 0] for start in starts])[:, None]
-        network = torch.compile(cpca) if self._compiled else cpca
+        network = _compiled(cpca) if self._compiled else cpca
         return TorchDenoising(network, _weights(self.layout(params)), slabs, precision)
 
     def training(
@@ -119,7 +123,7 @@ class TorchTraining:
         rates = subject.objective.optim
         self._adam_of_generator = self._adam(self._generator, rates.learning_rate)
         self._adam_of_critic = self._adam(self._critic, rates.critic_learning_rate)
-        made = torch.compile if compiled else lambda function: function
+        made = _compiled if compiled else lambda function: function
         self._denoise, self._of_critic = made(cpca), made(self._critic_loss)
         self._of_generator = made(self._generator_loss)
 
@@ -133,7 +137,7 @@ class TorchTraining:
         """One step with given shares of full dose in the points of the penalty (draws, batch)."""
         scalars = self._step(torch.from_numpy(np.array(shares)).to(_device()))
         gradients = {
-            player: {name: weight.grad.cpu().numpy() for name, weight in weights.items()}
+            player: {name: _gradient(weight) for name, weight in weights.items()}
             for player, weights in (("generator", self._generator), ("critic", self._critic))
         }
         return FirstStep({name: value.item() for name, value in scalars.items()}, gradients)
@@ -144,6 +148,7 @@ class TorchTraining:
         with torch.no_grad(), _autocast(self._precision):
             fake = self._denoise(self._generator, quarter[:-1].flatten(0, 1)).float()
         terms: dict[str, Tensor] = {}
+        more: dict[str, Tensor]
         for real, made, share in zip(full[:-1], fake.chunk(len(shares)), shares, strict=True):
             with _autocast(self._precision):
                 loss, terms = self._of_critic(self._critic, folded(real), made, share)
@@ -166,7 +171,8 @@ class TorchTraining:
     def _slope(self, weights: Weights, images: Tensor) -> Tensor:
         """Gradient of the scores by the images, to be differentiated again."""
         if self._compiled:
-            return torch.func.grad(lambda x: critic(weights, x).sum())(images)
+            slope: Tensor = torch.func.grad(lambda x: critic(weights, x).sum())(images)
+            return slope
         images.requires_grad_()
         return torch.autograd.grad(critic(weights, images).sum(), images, create_graph=True)[0]
 
@@ -202,11 +208,21 @@ def _update(adam: Any, loss: Tensor, weights: Mapping[str, Tensor]) -> None:
     adam.step()
 
 
+def _gradient(weight: Tensor) -> np.ndarray:
+    assert weight.grad is not None
+    return np.asarray(weight.grad.cpu())
+
+
 def _weights(arrays: Arrays, *, trained: bool = False) -> dict[str, Tensor]:
     return {
         name: torch.from_numpy(np.array(array)).to(_device()).requires_grad_(trained)
         for name, array in arrays.items()
     }
+
+
+def _compiled(function: Any) -> Any:
+    # Shapes as they are: other sizes are compiled anew, not once for all sizes and slower.
+    return torch.compile(function, dynamic=False)
 
 
 def _autocast(precision: str) -> Any:
@@ -219,7 +235,7 @@ def _allow_tf32(allowed: bool) -> None:
 
 
 def _on_gpu() -> bool:
-    return bool(torch.cuda.is_available())
+    return jax.default_backend() == "gpu"
 
 
 def _device() -> str:

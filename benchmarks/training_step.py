@@ -6,7 +6,6 @@ CPCA-1, the critic with its gradient penalty of weight 10, VGG19 at relu5_4 with
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from benchmarks import peers, script
@@ -37,7 +36,7 @@ def check(session: Session) -> None:
 
 def work_of(of: Subject, batches: Batches) -> Work:
     """FLOPs and bytes of one step."""
-    return count(train_step(of), of.start(), batches, of.features.params, step_key())
+    return count(train_step(of), of.shapes(), batches, of.features.params, step_key())
 
 
 def _row(session: Session, case: StepCase) -> dict[str, Any]:
@@ -45,8 +44,7 @@ def _row(session: Session, case: StepCase) -> dict[str, Any]:
     batches = of.batches(np.random.default_rng(0))
     contestants: dict[str, Any] = {JAX: Training(of, batches)}
     for peer in session.peers:
-        start = jax.device_get(of.start())
-        contestants[peer.name] = peer.training(of, start, batches, precision=case.precision)
+        contestants[peer.name] = peer.training(of, of.start(), batches, precision=case.precision)
     times = session.compare(contestants)
     columns = session.columns(times, work_of(of, batches), case.precision)
     seen = case.batch * of.draws
