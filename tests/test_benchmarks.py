@@ -31,7 +31,7 @@ from benchmarks import (
     training_step,
 )
 from benchmarks.counting import Work, count
-from benchmarks.sizes import FLOAT32, StepCase
+from benchmarks.sizes import BFLOAT16, FLOAT32, StepCase
 from benchmarks.timing import Patience, Times
 from cpca_jax.models.convolution import conv2d, same_pads
 
@@ -83,8 +83,12 @@ def test_matrix_products_loops_and_branches():
         return jax.lax.scan(lambda carry, _: (carry + (a @ b).sum(), None), 0.0, length=4)[0]
 
     assert count(looped, a, b) == once * 4
-    branch = count(lambda a, b: jax.lax.cond(a[0, 0, 0] > 0, (a @ b).sum, lambda: 0.0), a, b)
-    assert branch == once
+
+    def branched(a, b):
+        total, largest = (lambda a, b: (a @ b).sum()), (lambda a, b: (a @ b).max())
+        return jax.lax.cond(a[0, 0, 0] > 0, total, largest, a, b)
+
+    assert count(branched, a, b) == once
     assert count(jax.jit(jnp.matmul), a, b) == once
     with pytest.raises(ValueError, match="unknown length"):
         count(
@@ -94,11 +98,25 @@ def test_matrix_products_loops_and_branches():
 
 def test_what_the_answer_does_not_hang_on_is_not_counted():
     def wasteful(a, b):
-        _, kept = jax.jit(lambda a, b: (a @ b @ b, a @ b))(a, b)
-        return kept
+        inner = jax.jit(lambda a, b, unused: (a @ b @ unused, a @ b))
+        return inner(a, b, a @ b @ b)[1]
 
     square = shape(6, 6)
     assert count(wasteful, square, square) == count(jnp.matmul, square, square)
+
+
+def test_bfloat16_moves_half_of_the_bytes():
+    exact, rounded = (
+        count(of.networks.denoise, of.shapes().generator.params, shape(1, 1, 32, 32, 1))
+        for of in (subjects.subject(sizes.TINY, StepCase(1, 1, p)) for p in (FLOAT32, BFLOAT16))
+    )
+    assert (rounded.flops, 2 * rounded.bytes) == (exact.flops, exact.bytes)
+
+
+def test_a_training_step_in_bfloat16_can_be_traced():
+    of = subjects.subject(sizes.TINY, StepCase(1, 1, BFLOAT16))
+    work = training_step.work_of(of, of.batches(np.random.default_rng(0)))
+    assert work.flops > 0
 
 
 # G multiply-accumulates of a 512x512 slice, each layer taken to give 512x512 maps: separate windows,
