@@ -52,7 +52,7 @@ def _row(session: Session, store: Store, of: Subject, kind: tuple[int, str], ste
     wanted, count = iter(range(10**9)), of.draws * case.batch
 
     def draw() -> object:
-        return stack_draws(sampler.draw(0, next(wanted), count), of.draws)
+        return sampler.cut(stack_draws(sampler.places(0, next(wanted), count), of.draws))
 
     times = alternate({"draw": draw}, session.sizes.patience)["draw"]
     return {
