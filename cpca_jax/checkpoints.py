@@ -61,7 +61,8 @@ def save(
     alone = ocp.options.MultiprocessingOptions(
         primary_host=jax.process_index(), active_processes={jax.process_index()}
     )
-    checkpointer = ocp.PyTreeCheckpointer(multiprocessing_options=alone)
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    checkpointer = ocp.Checkpointer(handler, multiprocessing_options=alone)
     for name, tree in _items(state).items():
         checkpointer.save((partial / name).absolute(), tree)
     (partial / CONFIG).write_text(config)
