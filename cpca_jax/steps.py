@@ -64,6 +64,8 @@ def update_critic(
     critic: Player,
     pair: tuple[Examples, Examples],
     rate_and_key: tuple[Scalar, RandomKey],
+    *,
+    unroll: bool,
 ) -> tuple[Player, Scalars]:
     """One critic update on (full dose, denoised): tell them apart, hold the gradient's norm."""
     rate, key = rate_and_key
@@ -86,7 +88,8 @@ def update_critic(
         scalars = {"wasserstein": estimate, "penalty": penalty, "critic_loss": total}
         return total, scalars | {"gradient_norm": jnp.mean(terms.gradient_norm)}
 
-    gradient, scalars = mean_gradient(loss, critic.params, pair, key, objective.compute.accumulate)
+    parts = objective.compute.accumulate
+    gradient, scalars = mean_gradient(loss, critic.params, pair, key, parts, unroll=unroll)
     after = _descend(critic, gradient, objective.optim, rate)
     return after.replace(params=networks.constraint.after_update(after.params)), scalars
 
@@ -97,6 +100,8 @@ def update_generator(
     state: TrainState,
     pair: tuple[Slabs, Centres],
     feature_params: Params,
+    *,
+    unroll: bool,
 ) -> tuple[Player, Scalars]:
     """One generator update on (quarter-dose slabs, full-dose centres)."""
     rate = objective.optim.learning_rate * _factor(objective, state.step)
@@ -131,7 +136,7 @@ def update_generator(
     params, parts = state.generator.params, objective.compute.accumulate
     # No term of the generator's is random.
     unused = jax.random.key(0)
-    gradient, (scalars, moved) = mean_gradient(loss, params, pair, unused, parts)
+    gradient, (scalars, moved) = mean_gradient(loss, params, pair, unused, parts, unroll=unroll)
     scalars |= {"learning_rate": rate}
     gradient = optim.decayed(gradient, params, objective.optim.weight_decay)
     player = state.generator.replace(params=moved)
@@ -164,7 +169,8 @@ def update_critic_repeatedly(
 
     def body(critic: Player, draw: tuple[Array, Array, RandomKey]) -> tuple[Player, Scalars]:
         real, fake, key = draw
-        return update_critic(networks, objective, critic, (real, fake), (rate, key))
+        pair = (real, fake)
+        return update_critic(networks, objective, critic, pair, (rate, key), unroll=unroll)
 
     assert state.critic is not None
     keys = jax.random.split(key, draws)
@@ -203,7 +209,9 @@ def make_train_step(networks: Networks, objective: Objective, *, unroll: bool) -
                 unroll=unroll,
             )
         pair = _normalised(objective.window, jax.tree.map(lambda x: x[-1], batches))
-        generator, more = update_generator(networks, objective, state, pair, feature_params)
+        generator, more = update_generator(
+            networks, objective, state, pair, feature_params, unroll=unroll
+        )
         return state.replace(step=state.step + 1, generator=generator), scalars | more
 
     return train_step

@@ -105,20 +105,6 @@ def test_three_slices_go_through_the_same_step(features, tmp_path, key):
     assert after.generator.params["conv1"]["kernel"].shape == (3, 3, 3, 1, 4)
 
 
-def test_four_devices_give_what_one_gives(features, tmp_path, key):
-    """Nothing but the placement of the batch changes; equal to 1e-5 after a step."""
-    *_, start, batches, step = setup(features, tmp_path, optim__epsilon=1e-3)
-    alone, scalars = step(start, batches, features.params, key)
-    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    split = jax.NamedSharding(mesh, jax.P(None, "data"))
-    whole = jax.NamedSharding(mesh, jax.P())
-    arguments = jax.device_put((start, features.params, key), whole)
-    together, many = step(arguments[0], jax.device_put(batches, split), *arguments[1:])
-    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
-    np.testing.assert_allclose(scalars["penalty"], many["penalty"], rtol=1e-5)
-
-
 def test_the_critic_alone_leaves_the_generator_alone(features, tmp_path, key):
     _, networks, objective, start, batches, _ = setup(features, tmp_path)
     critic_step = jax.jit(steps.make_critic_step(networks, objective, unroll=True))
