@@ -11,7 +11,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from cpca_jax import addresses, logs
+from cpca_jax import addresses, host_memory, logs
 from cpca_jax.errors import InputError, StoppedError
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks of bad input and bad configuration.")
@@ -29,6 +29,7 @@ def run(main: Callable[[], None]) -> None:
     line on standard error; `--debug` adds the traceback.
     """
     _quiet_libraries()
+    host_memory.keep_freed(os.environ)
     # A scheduler's farewell is an interruption: what is half written is tidied away.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

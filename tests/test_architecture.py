@@ -13,7 +13,7 @@ BENCHMARKS = sorted(CHECKOUT.glob("benchmarks/*.py"))
 
 # Rings from the inside out. A module imports from its own ring and from those further in only.
 RINGS = [
-    {"types", "units", "errors", "addresses"},
+    {"types", "units", "errors", "addresses", "host_memory"},
     {
         "config",
         "losses",
@@ -95,6 +95,7 @@ ONLY_IN = {
         "demo.py",
         "launch.py",
         "reproduction.py",
+        "reproduction_inputs.py",
         "reproduction_stages.py",
     },
     "absl": {"launch.py"},
