@@ -15,7 +15,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder for the denoised series, o
 _SERIES = flags.DEFINE_list("series", [], "Names of the series to denoise, as printed; none: all.")
 _SHARD = flags.DEFINE_string("shard", "1/1", "i/n: the i-th of n parts, for n machines.")
 _SLAB = flags.DEFINE_integer(
-    "slab", 0, "Slices at once; 0: as many as the device's memory holds, 4 on a CPU.", lower_bound=0
+    "slab", 0, "Slices at once; 0: as many as pay and as the device's memory holds.", lower_bound=0
 )
 _COMPARE = flags.DEFINE_bool("compare", False, "Also draw before, after and difference.")
 _ASSUME_HU = flags.DEFINE_bool("assume_hu", False, "Take values for HU whatever RescaleType says.")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tiny
 
+from cpca_jax import slab_size
 from cpca_jax.denoiser import TrainedModel, denoise_volume
 from cpca_jax.experiment import build_networks
 from cpca_jax.slab_size import fitting_slab, slab_bytes
@@ -23,16 +24,28 @@ def model(request, tmp_path_factory):
 
 
 def test_the_slab_is_the_largest_that_fits(model):
-    eight = slab_bytes(model, SHAPE, 8)
-    assert slab_bytes(model, SHAPE, 4) < eight
-    assert fitting_slab(model, SHAPE, free_bytes=int(eight / 0.8) + 1) == 8
-    assert fitting_slab(model, SHAPE, free_bytes=int(eight / 0.8) - 1) == 4
+    four = slab_bytes(model, SHAPE, 4)
+    assert slab_bytes(model, SHAPE, 2) < four
+    assert fitting_slab(model, SHAPE, free_bytes=four) == 4
+    assert fitting_slab(model, SHAPE, free_bytes=four - 1) == 2
     assert fitting_slab(model, SHAPE, free_bytes=1) == 1
-    assert fitting_slab(model, SHAPE, free_bytes=2**40) == 32
 
 
-def test_a_cpu_takes_four(model):
-    assert fitting_slab(model, SHAPE) == 4
+def test_a_cpu_takes_no_more_than_makes_it_quicker(model):
+    most = 4 if model.slices == 1 else 8
+    assert fitting_slab(model, SHAPE, free_bytes=2**40) == most
+
+
+def test_the_hosts_memory_bounds_a_slab(model, tmp_path, monkeypatch):
+    """0.4 of what is available."""
+    meminfo = tmp_path / "meminfo"
+    monkeypatch.setattr(slab_size, "_MEMINFO", meminfo)
+    assert fitting_slab(model, SHAPE) >= 4  # nothing is said
+    meminfo.write_text("MemFree:  9999999 kB\nMemAvailable:  1 kB\n")
+    assert fitting_slab(model, SHAPE) == 1
+    kilobytes = slab_bytes(model, SHAPE, 2) / 0.4 / 1024
+    meminfo.write_text(f"MemAvailable:  {int(kilobytes) + 1} kB\n")
+    assert fitting_slab(model, SHAPE) == 2
 
 
 @pytest.mark.parametrize("slab", [1, 2, 5])
