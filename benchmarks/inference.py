@@ -37,7 +37,8 @@ def _row(session: Session, slices: int, precision: str) -> dict[str, Any]:
     networks, params = of.networks, of.start().generator.params
     if precision == FLOAT32:
         _check(session, networks, params)
-    slab = _slab(sizes.centres + slices - 1, sizes.edge)
+    centres = sizes.centres[slices > 1]
+    slab = _slab(centres + slices - 1, sizes.edge)
     run = jax.jit(networks.denoise)
     on_device = jax.device_put((params, slab))
     contestants: dict[str, Contestant] = {JAX: blocking(run, *on_device)}
@@ -47,10 +48,11 @@ def _row(session: Session, slices: int, precision: str) -> dict[str, Any]:
             contestants[name] = peer.denoising(
                 params, slab, slices=slices, windows=windows, precision=precision
             )
-    times = session.compare(contestants, pieces=sizes.centres)
+    times = session.compare(contestants, pieces=centres)
     work = count(networks.denoise, params, slab)
-    columns = session.columns(times, work // sizes.centres, precision)
-    return {"network": f"CPCA-{slices}", "precision": precision} | columns
+    columns = session.columns(times, work // centres, precision)
+    named = {"network": f"CPCA-{slices}", "precision": precision, "slices at once": centres}
+    return named | columns
 
 
 def _check(session: Session, networks: Networks, params: Params) -> None:

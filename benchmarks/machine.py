@@ -15,14 +15,15 @@ _HERE = Path(__file__).parent
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
-def describe(commit: str | None) -> dict[str, Any]:
-    """Device, cores, load, versions, commit (None asks git) and date, now."""
+def describe(commit: str | None, *, memory_kept: bool) -> dict[str, Any]:
+    """Device, cores, load, memory, versions, commit (None asks git) and date, now."""
     return {
         "backend": jax.default_backend(),
         "device": device_kind(),
         "devices": jax.device_count(),
         "cores": cores(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
+        "freed memory": "kept" if memory_kept else "given back",
         "python": platform.python_version(),
         "jax": jax.__version__,
         "jaxlib": _version("jaxlib"),

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax
 
 from benchmarks import sizes
 from benchmarks.session import Measure, Session
-from cpca_jax import launch, logs
+from cpca_jax import host_memory, launch, logs
 
 
 def run(name: str, measure: Measure) -> None:
@@ -32,14 +33,22 @@ def parser(name: str) -> argparse.ArgumentParser:
         default="usual",
         help="tiny shows in seconds that it works, its numbers mean nothing",
     )
+    made.add_argument(
+        "--memory",
+        choices=("kept", "given back"),
+        default="kept",
+        help="what becomes of freed memory, for all contestants: kept as by our programs, or "
+        "given back to the system as by Python alone",
+    )
     made.add_argument("--commit", help="what is measured, for a copy that is not under git")
     return made
 
 
 def start(options: argparse.Namespace) -> Session:
     """A session on the device that JAX finds."""
+    kept = options.memory == "kept" and host_memory.keep_freed(os.environ)
     launch.refuse_broken_jax(jax.__version__)
-    return Session(sizes.chosen(options.size, jax.default_backend()), options.commit)
+    return Session(sizes.chosen(options.size, jax.default_backend()), options.commit, kept)
 
 
 def write(path: Path, result: dict[str, Any]) -> None:

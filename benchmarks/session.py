@@ -27,12 +27,14 @@ class Session:
     Attributes:
         sizes: how large everything is.
         commit: what is measured; None asks git.
+        memory_kept: whether freed memory stays with the process, see `cpca_jax.host_memory`.
         deadline: no case begins after it (`time.monotonic`); None is never.
         notes: what a reader must know of the numbers: what failed, what was left out.
     """
 
     sizes: Sizes
     commit: str | None = None
+    memory_kept: bool = False
     deadline: float | None = None
     notes: list[str] = dataclasses.field(default_factory=list)
 
@@ -98,7 +100,7 @@ class Session:
             What its JSON file holds: machine, ceilings if it used them, rows and notes.
         """
         before, clock = len(self.notes), time.monotonic()
-        described = machine.describe(self.commit)
+        described = machine.describe(self.commit, memory_kept=self.memory_kept)
         rows = measure(self)
         found = self.__dict__.get("ceilings")
         logs.say(f"\n{name}\n{table.render(rows)}")

@@ -33,7 +33,7 @@ class Sizes:
         narrow: networks of a few maps: for the tests.
         edge: rows and columns of a slice.
         depths: slices that CPCA looks at, one row each.
-        centres: slices denoised at once, as many as denoise.py does.
+        centres: slices denoised at once by a 2D and by a 3D network, as many as denoise.py does.
         precisions: in which the generator computes.
         series: slices of the DICOM series.
         runs: (slices that the denoiser looks at, whether the series is compressed); a denoiser
@@ -51,7 +51,7 @@ class Sizes:
     narrow: bool = False
     edge: int = 512
     depths: tuple[int, ...] = (1, 3, 5, 7, 9)
-    centres: int = 4
+    centres: tuple[int, int] = (4, 8)
     precisions: tuple[str, ...] = (FLOAT32,)
     series: int = 20
     runs: tuple[tuple[int, bool], ...] = ((0, False), (0, True), (1, True), (9, True))
@@ -75,6 +75,7 @@ ACCELERATOR = Sizes(
         StepCase(16, precision=BFLOAT16),
     ),
     precisions=(FLOAT32, BFLOAT16),
+    centres=(32, 32),
     series=60,
     product=8192,
     convolution_batch=128,
@@ -88,7 +89,7 @@ TINY = Sizes(
     narrow=True,
     edge=32,
     depths=(1, 3),
-    centres=2,
+    centres=(2, 2),
     series=3,
     runs=((1, False),),
     phantom=3,

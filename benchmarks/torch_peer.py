@@ -63,7 +63,8 @@ class TorchPeer:
         self, params: Params, slab: np.ndarray, *, slices: int, windows: bool, precision: str
     ) -> "TorchDenoising":
         """See `peers.Peer`."""
-        part = slices if windows else slab.shape[1]
+        # Of a 2D network every slice is a window, and on a CPU one by one is quicker.
+        part = slices if windows or slices == 1 else slab.shape[1]
         starts = range(slab.shape[1] - part + 1)
         slabs = np.stack([slab[0, start : start + part, ..., 0] for start in starts])[:, None]
         network = _compiled(cpca) if self._compiled else cpca
@@ -91,8 +92,10 @@ class TorchDenoising:
 
     def __call__(self) -> Tensor:
         """Denoise."""
+        at_once = len(self._slabs) if _on_gpu() else 1
         with torch.inference_mode(), _autocast(self._precision):
-            denoised = self._network(self._weights, self._slabs)
+            parts = [self._network(self._weights, part) for part in self._slabs.split(at_once)]
+            denoised = torch.cat(parts)
         _wait()
         return denoised
 

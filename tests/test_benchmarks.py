@@ -265,15 +265,15 @@ def test_json_without_numbers_that_are_none(tmp_path):
 
 
 def test_the_machine_says_what_was_promised():
-    described = machine.describe(None)
+    described = machine.describe(None, memory_kept=True)
     wanted = {"backend", "device", "devices", "cores", "load_average", "python", "jax", "jaxlib"}
-    assert set(described) == wanted | {"torch", "commit", "date"}
+    assert set(described) == wanted | {"freed memory", "torch", "commit", "date"}
     assert described["jax"] == jax.__version__
     head = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
     assert described["commit"].split("+")[0] == (head.stdout[:12] or "not under git")
-    assert machine.describe("abc")["commit"] == "abc"
+    assert machine.describe("abc", memory_kept=False)["commit"] == "abc"
     found = {"device": "NVIDIA H100 80GB HBM3", "date": "2026-01-31T10:00:00+00:00"}
     assert machine.file_name(found) == "nvidia-h100-80gb-hbm3-2026-01-31"
 
@@ -505,4 +505,4 @@ def test_a_first_step_in_pytorch_is_ours(pytorch):
 
 def test_the_options_of_every_script():
     options = script.parser("x").parse_args([])
-    assert options == argparse.Namespace(json=None, size="usual", commit=None)
+    assert options == argparse.Namespace(json=None, size="usual", memory="kept", commit=None)
