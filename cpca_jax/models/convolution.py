@@ -34,14 +34,32 @@ class Geometry:
     kernel_shape: tuple[int, ...]
 
 
-def _plain(x: Array, kernel: Array, geometry: Geometry) -> Array:
+def correlate(
+    x: Float[Array, "n y x cin"],
+    kernel: Float[Array, "ky kx cin cout"],
+    *,
+    stride: int = 1,
+    pads: Pads = NO_PADDING,
+) -> Float[Array, "n y2 x2 cout"]:
+    """XLA's convolution, with its own derivatives; arguments as of `conv2d`.
+
+    bfloat16 on a CPU is computed as accelerators do it: exact products, summed in float32, the sum
+    rounded. XLA's own way leaves the fast kernels there.
+    """
+    if x.dtype == jnp.bfloat16 and jax.default_backend() == "cpu":
+        wide, wide_kernel = x.astype(jnp.float32), kernel.astype(jnp.float32)
+        return correlate(wide, wide_kernel, stride=stride, pads=pads).astype(jnp.bfloat16)
     return lax.conv_general_dilated(
         x,
         kernel,
-        window_strides=(geometry.stride, geometry.stride),
-        padding=geometry.pads,
+        window_strides=(stride, stride),
+        padding=pads,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
+
+
+def _plain(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    return correlate(x, kernel, stride=geometry.stride, pads=geometry.pads)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

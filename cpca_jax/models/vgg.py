@@ -17,11 +17,12 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from cpca_jax.errors import ConfigError, WeightsError
+from cpca_jax.models.convolution import correlate
 from cpca_jax.types import Params
 
 # Arrays by layer and by "kernel" or "bias".
@@ -229,14 +230,7 @@ def _check_size(rows: int, columns: int, architecture: Architecture, tap: str) -
 
 def _convolve(maps: Array, layer: Mapping[str, ArrayLike]) -> Array:
     kernel, bias = (jnp.asarray(layer[leaf], maps.dtype) for leaf in ("kernel", "bias"))
-    convolved = lax.conv_general_dilated(
-        maps,
-        kernel,
-        window_strides=(1, 1),
-        padding=((1, 1), (1, 1)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    return convolved + bias
+    return correlate(maps, kernel, pads=((1, 1), (1, 1))) + bias
 
 
 def _max_pool(maps: Array) -> Array:

@@ -102,3 +102,14 @@ def test_vmap_over_kernels(key):
     gradient = jax.grad(lambda k: jnp.sum(conv2d(x, k) ** 2))
     many, one = jax.vmap(gradient)(kernels), gradient(kernels[3])
     np.testing.assert_allclose(many[3], one, rtol=1e-4, atol=1e-3)
+
+
+def test_bfloat16_sums_in_float32(key):
+    """As on accelerators: operands are rounded, products exact, and the sum rounded once."""
+    left, right = jax.random.split(key)
+    x = jax.random.normal(left, (2, 9, 9, 32)).astype(jnp.bfloat16)
+    kernel = jax.random.normal(right, (3, 3, 32, 4)).astype(jnp.bfloat16)
+    found = conv2d(x, kernel)
+    wide = conv2d(x.astype(jnp.float32), kernel.astype(jnp.float32))
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(found, wide.astype(jnp.bfloat16))
