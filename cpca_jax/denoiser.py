@@ -169,13 +169,13 @@ def denoise_slices(
     return denoised
 
 
-def slab_program(model: TrainedModel):  # type: ignore[no-untyped-def]
+def slab_program(model: TrainedModel) -> jax.stages.Wrapped:
     """The jitted function (params, slab in HU) -> denoised centres in HU."""
     return _denoiser(model.networks, model.window)
 
 
 @lru_cache(maxsize=32)
-def _denoiser(networks: Networks, window: Window):  # type: ignore[no-untyped-def]
+def _denoiser(networks: Networks, window: Window) -> jax.stages.Wrapped:
     """A jitted slab of HU to centres in HU; kept, so that a network compiles once per shape."""
 
     @jax.jit

@@ -30,6 +30,9 @@ RESUME_MAY_CHANGE = (
     "compute.resident",
 )
 
+# In place of a step: there is no checkpoint. 0 is one, of a converted run.
+_NONE = -1
+
 
 def about(parts: Parts) -> dict[str, str]:
     """What a run hangs on beside its configuration, as its checkpoints name it."""
@@ -43,8 +46,9 @@ def resume(parts: Parts, workdir: Path) -> TrainState | None:
         ConfigError: the folder's run had another configuration, data or feature network.
     """
     # A mounted bucket may show other machines the newest checkpoint later.
-    step = processes.of_first(checkpoints.sound_step(workdir, say=logs.say) or 0)
-    if not step:
+    found = checkpoints.sound_step(workdir, say=logs.say)
+    step = processes.of_first(_NONE if found is None else found)
+    if step == _NONE:
         if checkpoints.steps(workdir):
             raise CheckpointError(f"{workdir.name}: none of its checkpoints is sound; move it away")
         return None

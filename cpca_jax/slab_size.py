@@ -20,6 +20,8 @@ _MEMINFO = Path("/proc/meminfo")
 def slab_bytes(model: TrainedModel, shape: tuple[int, int], count: int) -> int:
     """Device memory for denoising `count` slices at once, as the compiler counts it.
 
+    0 where a compiler does not.
+
     Args:
         model: the denoiser.
         shape: rows and columns of a slice.
@@ -27,6 +29,8 @@ def slab_bytes(model: TrainedModel, shape: tuple[int, int], count: int) -> int:
     """
     slab = jax.ShapeDtypeStruct((count + model.slices - 1, *shape), jnp.float32)
     counted = slab_program(model).lower(model.params, slab).compile().memory_analysis()
+    if counted is None:
+        return 0
     return int(
         counted.temp_size_in_bytes
         + counted.argument_size_in_bytes

@@ -72,7 +72,9 @@ choice, seconds = sys.argv.pop().removeprefix("--distributed="), float(sys.argv.
 def main():
     processes.join(choice)
     import jax
-    print("process", jax.process_index(), "of", jax.process_count(), flush=True)
+    # One write: what two processes write in pieces is mixed.
+    sys.stdout.write(f"process {jax.process_index()} of {jax.process_count()}\\n")
+    sys.stdout.flush()
     try:
         time.sleep(seconds)
     except KeyboardInterrupt:

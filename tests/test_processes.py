@@ -14,6 +14,7 @@ from conftest import CHECKOUT
 from cpca_jax import checkpoints, launch, processes
 from cpca_jax.errors import ConfigError
 
+FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 RUNNER = """
 import sys
 from cpca_jax import launch, processes
@@ -63,7 +64,8 @@ def start(*arguments, program="-c"):
     return subprocess.Popen(
         [sys.executable, *([program] if program else []), *arguments],
         cwd=CHECKOUT,
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT), "JAX_PLATFORMS": "cpu"},
+        env=os.environ
+        | {"PYTHONPATH": str(CHECKOUT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": FOUR_DEVICES},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -180,7 +182,7 @@ def test_stopped_is_not_done(tmp_path):
     """A launcher sees by the exit code that the same command is to be run again."""
     store = tiny.write_store(tmp_path / "store")
     arguments = ["--config", "configs/cnn.py", "--workdir", tmp_path / "run"]
-    arguments += [f"--config.data.store={store}", "--config.data.patch=20", "--config.data.batch=2"]
+    arguments += [f"--config.data.store={store}", "--config.data.patch=20", "--config.data.batch=4"]
     arguments += ["--config.perceptual.network=random", "--config.perceptual.tap=relu1_2"]
     process = start("train.py", *arguments, "--config.train.checkpoint_every=1", program="")
     deadline = time.monotonic() + 240

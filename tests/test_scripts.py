@@ -28,7 +28,7 @@ def call(*arguments, cwd=CHECKOUT, **environment):
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=cwd,
-        env=os.environ | {"XDG_CACHE_HOME": "/nonexistent-cache"} | environment,
+        env=os.environ | {"XDG_CACHE_HOME": "/nonexistent-cache", "XLA_FLAGS": ""} | environment,
         capture_output=True,
         text=True,
         check=False,
