@@ -49,7 +49,8 @@ def cores() -> int:
 def file_name(described: dict[str, Any]) -> str:
     """Device and day as a file name: "nvidia-h100-80gb-hbm3-2026-01-31"."""
     device = re.sub(r"[^a-z0-9]+", "-", described["device"].lower()).strip("-")
-    return f"{device}-{described['date'][:10]}"
+    end = "" if described["freed memory"] == "kept" else "-memory-given-back"
+    return f"{device}-{described['date'][:10]}{end}"
 
 
 def _version(package: str) -> str | None:

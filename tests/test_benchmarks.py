@@ -275,7 +275,9 @@ def test_the_machine_says_what_was_promised():
     assert described["commit"].split("+")[0] == (head.stdout[:12] or "not under git")
     assert machine.describe("abc", memory_kept=False)["commit"] == "abc"
     found = {"device": "NVIDIA H100 80GB HBM3", "date": "2026-01-31T10:00:00+00:00"}
-    assert machine.file_name(found) == "nvidia-h100-80gb-hbm3-2026-01-31"
+    name = "nvidia-h100-80gb-hbm3-2026-01-31"
+    assert machine.file_name(found | {"freed memory": "kept"}) == name
+    assert machine.file_name(found | {"freed memory": "given back"}) == f"{name}-memory-given-back"
 
 
 # Every script
