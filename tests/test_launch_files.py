@@ -72,10 +72,10 @@ choice, seconds = sys.argv.pop().removeprefix("--distributed="), float(sys.argv.
 def main():
     processes.join(choice)
     import jax
-    # One write: what two processes write in pieces is mixed.
-    sys.stdout.write(f"process {jax.process_index()} of {jax.process_count()}\\n")
-    sys.stdout.flush()
-    try:
+    try:  # before a word is said: the signal may follow it at once
+        # One write: what two processes write in pieces is mixed.
+        sys.stdout.write(f"process {jax.process_index()} of {jax.process_count()}\\n")
+        sys.stdout.flush()
         time.sleep(seconds)
     except KeyboardInterrupt:
         sys.exit(launch.STOPPED)
