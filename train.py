@@ -11,7 +11,6 @@ from pathlib import Path
 from absl import flags
 
 from cpca_jax import config, launch, logs, processes, stagewise
-from cpca_jax.errors import StoppedError
 
 _CONFIG = launch.config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -30,9 +29,7 @@ def main() -> None:
     processes.join(_DISTRIBUTED.value)
     if not processes.is_first():
         logs.silence()
-    state = stagewise.train(experiment, workdir)
-    if int(state.step) < experiment.train.total_steps:
-        raise StoppedError(f"{workdir.name}: saved at step {int(state.step)}, not yet done")
+    stagewise.train_to_end(experiment, workdir)
     logs.say(f"done: {workdir}/checkpoints, validation.jsonl, train.jsonl, events (TensorBoard)")
 
 

@@ -44,7 +44,7 @@ def main() -> None:
     made.add_argument("--minutes", type=float, default=_MINUTES, help="begin nothing later")
     options = made.parse_args()
     session = script.start(options)
-    described = machine.describe(session.commit, memory_kept=session.memory_kept)
+    described = session.describe()
     path = options.json or RESULTS / f"{machine.file_name(described)}.json"
     result: dict[str, Any] = {"size": options.size, "machine": described, "benchmarks": {}}
     session.deadline = time.monotonic()

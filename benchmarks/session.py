@@ -52,6 +52,10 @@ class Session:
             self.note("PyTorch is not installed, or not for this device: its columns are empty")
         return found
 
+    def describe(self) -> dict[str, Any]:
+        """Where and with what is measured, now."""
+        return machine.describe(self.commit, memory_kept=self.memory_kept)
+
     def note(self, text: str) -> None:
         """Something that belongs beside the numbers."""
         logs.say(f"note: {text}")
@@ -100,7 +104,7 @@ class Session:
             What its JSON file holds: machine, ceilings if it used them, rows and notes.
         """
         before, clock = len(self.notes), time.monotonic()
-        described = machine.describe(self.commit, memory_kept=self.memory_kept)
+        described = self.describe()
         rows = measure(self)
         found = self.__dict__.get("ceilings")
         logs.say(f"\n{name}\n{table.render(rows)}")

@@ -6,7 +6,8 @@ from functools import lru_cache
 import jax
 import numpy as np
 
-from benchmarks.sizes import FLOAT32, Sizes, StepCase
+from benchmarks.counting import Work, count
+from benchmarks.sizes import Sizes, StepCase
 from configs import cpca1
 from cpca_jax import config, pretrained, state, steps, trees
 from cpca_jax.config import Experiment
@@ -91,16 +92,23 @@ def subject(sizes: Sizes, case: StepCase, *, slices: int = 1) -> Subject:
         chosen.model.fields.features = 4
         chosen.critic.fields.features = (2, 2, 4, 4, 4, 4)
         chosen.critic.fields.dense = 8
-    if case.precision != FLOAT32:
-        chosen.model.fields.dtype = chosen.critic.fields.dtype = case.precision
-    experiment = config.parse(chosen)
-    features = _features(experiment.perceptual.tap, narrow=sizes.narrow)
-    return Subject(
-        experiment, build_networks(experiment), build_objective(experiment, features.spec), features
-    )
+    chosen.compute.precision = case.precision
+    return assembled(config.parse(chosen), narrow=sizes.narrow)
 
 
-@lru_cache(maxsize=2)
+def assembled(experiment: Experiment, *, narrow: bool = False) -> Subject:
+    """What an experiment trains, with feature weights that are random and as many as the real ones.
+
+    Args:
+        experiment: its store is not looked at.
+        narrow: the feature network has few maps.
+    """
+    features = _features(experiment.perceptual.tap, narrow=narrow)
+    networks = build_networks(experiment).computing_in(experiment.compute.precision)
+    return Subject(experiment, networks, build_objective(experiment, features.spec), features)
+
+
+@lru_cache(maxsize=4)
 def _features(tap: str, *, narrow: bool) -> FeatureNetwork:
     architecture = _NARROW if narrow else None
     return pretrained.load_feature_network("random", tap=tap, architecture=architecture)
@@ -116,11 +124,15 @@ def train_step(subject: Subject) -> TrainStep:
     return _jitted(subject.networks, subject.objective)
 
 
+def step_work(of: Subject, batches: Batches) -> Work:
+    """FLOPs and bytes of one step; the batches' shapes are enough."""
+    return count(train_step(of), of.shapes(), batches, of.features.params, step_key())
+
+
 @lru_cache(maxsize=16)
 def _jitted(networks: Networks, objective: Objective) -> TrainStep:
     """Kept, so that benchmarks of the same step compile it once."""
-    unroll = jax.default_backend() == "cpu"
-    step = steps.make_train_step(networks, objective, unroll=unroll)
+    step = steps.make_train_step(networks, objective, unroll=steps.unrolled_here())
     compiled: TrainStep = jax.jit(step, donate_argnums=0)
     return compiled
 

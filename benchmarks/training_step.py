@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import peers, script
-from benchmarks.counting import Work, count
 from benchmarks.session import JAX, Session
 from benchmarks.sizes import StepCase
-from benchmarks.subjects import Subject, Training, step_key, subject, train_step
+from benchmarks.subjects import Training, step_work, subject
 from benchmarks.table import Row
-from cpca_jax.steps import Batches
 
 
 def measure(session: Session) -> Sequence[Row]:
@@ -34,11 +32,6 @@ def check(session: Session) -> None:
         peers.require_same_step(peer, small, small.batches(np.random.default_rng(0)))
 
 
-def work_of(of: Subject, batches: Batches) -> Work:
-    """FLOPs and bytes of one step."""
-    return count(train_step(of), of.shapes(), batches, of.features.params, step_key())
-
-
 def _row(session: Session, case: StepCase) -> dict[str, Any]:
     of = subject(session.sizes, case)
     batches = of.batches(np.random.default_rng(0))
@@ -46,7 +39,7 @@ def _row(session: Session, case: StepCase) -> dict[str, Any]:
     for peer in session.peers:
         contestants[peer.name] = peer.training(of, of.start(), batches, precision=case.precision)
     times = session.compare(contestants)
-    columns = session.columns(times, work_of(of, batches), case.precision)
+    columns = session.columns(times, step_work(of, batches), case.precision)
     seen = case.batch * of.draws
     named = {
         "batch": case.batch,

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import jax
@@ -10,12 +9,11 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from benchmarks.counting import Work, count
-from configs import deck
-from cpca_jax import config, pretrained, state, steps, trees
+from benchmarks.subjects import assembled, step_work
+from configs import cpca1, deck
+from cpca_jax import config
 from cpca_jax.config import Experiment
-from cpca_jax.experiment import build_networks, build_objective
-from cpca_jax.optim import adam
-from cpca_jax.pretrained import FeatureNetwork
+from cpca_jax.models import count_weights
 from cpca_jax.stagewise import stage_experiment
 from cpca_jax.steps import Batches
 
@@ -78,16 +76,12 @@ def _jobs(name: str, chosen: ConfigDict, after: str) -> Iterator[Job]:
 
 
 def _job(name: str, experiment: Experiment, after: str) -> Job:
-    networks = build_networks(experiment)
-    features = _features(experiment.perceptual.tap)
-    objective = build_objective(experiment, features.spec)
-    shapes = state.state_shapes(networks, adam(experiment.optim))
-    step = steps.make_train_step(networks, objective, unroll=True)
-    draws = steps.draws_per_step(networks, experiment.loss)
-    work = count(step, shapes, _batches(experiment, draws), features.params, jax.random.key(0))
-    exchanged = _bytes(shapes.generator.params)
+    of = assembled(experiment)
+    work = step_work(of, _batches(experiment, of.draws))
+    shapes = of.shapes()
+    exchanged = 4 * count_weights(shapes.generator.params)
     if shapes.critic is not None:
-        exchanged += (draws - 1) * _bytes(shapes.critic.params)
+        exchanged += (of.draws - 1) * 4 * count_weights(shapes.critic.params)
     return Job(name, experiment.train.total_steps, work, exchanged, after)
 
 
@@ -101,20 +95,10 @@ def _batches(experiment: Experiment, draws: int) -> Batches:
     return Batches(of(slices + data.centres - 1), of(data.centres))
 
 
-def _bytes(params: object) -> int:
-    return sum(4 * leaf.size for leaf in trees.by_name(params).values())
-
-
-@lru_cache(maxsize=4)
-def _features(tap: str) -> FeatureNetwork:
-    return pretrained.load_feature_network("random", tap=tap)
-
-
 def denoising(slices: int, *, slab: int = SLAB, edge: int = EDGE) -> Work:
     """One slice denoised by CPCA in float32, its share of a slab."""
-    chosen = deck.get_config("full").trainings["CPCA-1"].config.copy_and_resolve_references()
-    chosen.model.slices, chosen.data.store = slices, "on paper"
-    networks = build_networks(config.parse(chosen))
-    params = state.state_shapes(networks, adam(config.parse(chosen).optim)).generator.params
+    chosen = cpca1.get_config()
+    chosen.model.slices, chosen.data.store, chosen.perceptual.network = slices, "on paper", "random"
+    of = assembled(config.parse(chosen))
     stack = jax.ShapeDtypeStruct((1, slab + slices - 1, edge, edge, 1), jnp.float32)
-    return count(networks.denoise, params, stack) // slab
+    return count(of.networks.denoise, of.shapes().generator.params, stack) // slab

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from cpca_jax import comparison, config, loop, report
+from cpca_jax import comparison, config, report, stagewise
 from cpca_jax.config import Experiment
-from cpca_jax.errors import ConfigError, StoppedError
+from cpca_jax.errors import ConfigError
 from cpca_jax.logs import say, track
 from cpca_jax.preparation import prepare_phantoms
 
@@ -50,14 +50,14 @@ def run(workdir: Path, get_config: Callable[[str], ConfigDict]) -> None:
         f"CPCA-1 (2D) under WGAN-GP and perceptual loss -> {cpca1}",
         f"train.py --config configs/demo.py --workdir {cpca1} --config.data.store={store}",
     )
-    _train(experiment("scratch", ""), cpca1)
+    stagewise.train_to_end(experiment("scratch", ""), cpca1)
     _stage(
         3,
         f"CPCA-1 transferred to CPCA-3 (3D), fine-tuned -> {cpca3}",
         f"train.py --config configs/demo.py:transfer --workdir {cpca3} "
         f"--config.data.store={store} --config.transfer.run={cpca1}",
     )
-    _train(experiment("transfer", cpca1), cpca3)
+    stagewise.train_to_end(experiment("transfer", cpca1), cpca3)
     output = workdir / "evaluation"
     _stage(
         4,
@@ -66,13 +66,6 @@ def run(workdir: Path, get_config: Callable[[str], ConfigDict]) -> None:
     )
     table = comparison.compare([cpca1, cpca3], store, output, comparison.Choices())
     _conclude(table, output, time.monotonic() - clock)
-
-
-def _train(experiment: Experiment, folder: Path) -> None:
-    """Train to the end; the next stage must not begin from half a training."""
-    state = loop.train(experiment, folder)
-    if int(state.step) < experiment.train.total_steps:
-        raise StoppedError(f"{folder.name}: stopped at step {int(state.step)}; run it again")
 
 
 def _prepare_command(store: Path) -> str:

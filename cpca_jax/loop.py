@@ -24,7 +24,7 @@ from cpca_jax.placement import Placement, choose_devices
 from cpca_jax.resuming import about, resume
 from cpca_jax.start import starting_state
 from cpca_jax.state import STEP_KEY, Networks, TrainState
-from cpca_jax.steps import Objective, draws_per_step, make_train_step
+from cpca_jax.steps import Objective, draws_per_step, make_train_step, unrolled_here
 from cpca_jax.types import Params, RandomKey, Scalars
 from cpca_jax.validation import Validation
 
@@ -191,8 +191,7 @@ def _compiled_step(  # type: ignore[no-untyped-def]
     networks: Networks, objective: Objective, placement: Placement, spec: PatchSpec | None
 ):
     """A jitted training step; kept, so that trainings that differ in data only compile once."""
-    unroll = jax.default_backend() == "cpu"
-    train_step = make_train_step(networks, objective, unroll=unroll)
+    train_step = make_train_step(networks, objective, unroll=unrolled_here())
 
     def step(
         state: TrainState, sent: Sent, held: Params, feature_params: Params, key: RandomKey

@@ -20,7 +20,6 @@ from cpca_jax.data.splits import SplitChoice
 from cpca_jax.data.store import open_store
 from cpca_jax.denoiser import load_run
 from cpca_jax.detectability import measure_detectability
-from cpca_jax.errors import StoppedError
 from cpca_jax.preparation import prepare_phantoms, prepare_scans
 from cpca_jax.protocols import get_protocol
 from cpca_jax.stages import DONE, duration
@@ -97,13 +96,7 @@ def train(
     chosen.data.store = str(cohort.folder(found))
     if source:
         chosen.transfer.run = str(cohort.runs([source], found)[0])
-    _finish(config.parse(chosen), folder / name)
-
-
-def _finish(experiment: config.Experiment, run: Path) -> None:
-    state = stagewise.train(experiment, run)
-    if int(state.step) < experiment.train.total_steps:
-        raise StoppedError(f"{run.name}: stopped at step {int(state.step)}; run it again to go on")
+    stagewise.train_to_end(config.parse(chosen), folder / name)
 
 
 def score(names: Sequence[str], slices: int, cohort: Cohort, folder: Path, found: Found) -> None:
@@ -166,7 +159,7 @@ def sweep(chosen: ConfigDict, cohort: Cohort, folder: Path, found: Found) -> Non
             own = swept(chosen, value, fold=fold)
             own.data.store = str(cohort.folder(found))
             run = folder / f"{value:g}-fold{fold}"
-            _finish(config.parse(own), run)
+            stagewise.train_to_end(config.parse(own), run)
             scores = logs.read_jsonl(run / "validation.jsonl")[-1]
             folds.setdefault(fold, {})[value] = scores
     written = {"field": chosen.field, "folds": folds}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cpca_jax import logs, loop
 from cpca_jax.config import Experiment
-from cpca_jax.errors import ConfigError
+from cpca_jax.errors import ConfigError, StoppedError
 from cpca_jax.state import TrainState
 
 
@@ -66,3 +66,15 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
         if int(state.step) < experiment.train.total_steps:
             break
     return state
+
+
+def train_to_end(experiment: Experiment, workdir: Path) -> None:
+    """Train as `train` does, for those who need a finished training.
+
+    Raises:
+        InputError: as for `train`.
+        StoppedError: it was asked to stop before the last step.
+    """
+    step = int(train(experiment, workdir).step)
+    if step < experiment.train.total_steps:
+        raise StoppedError(f"{workdir.name}: stopped at step {step}; run it again to go on")

@@ -13,7 +13,7 @@ from cpca_jax.feeding import Feeder, received
 from cpca_jax.optim import adam
 from cpca_jax.placement import Placement
 from cpca_jax.state import STEP_KEY, TrainState, create_state, state_shapes
-from cpca_jax.steps import make_critic_step
+from cpca_jax.steps import make_critic_step, unrolled_here
 
 Say = Callable[[str], None]
 WARMUP_STREAM = 1
@@ -103,9 +103,8 @@ def _warm_up(parts: Parts, state: TrainState, placement: Placement, *, say: Say)
     e = parts.experiment
     steps, draws = e.transfer.critic_warmup_steps, e.loss.critic_steps
     say(f"critic warm-up: {steps} steps of {draws} updates, generator unchanged")
-    unroll = jax.default_backend() == "cpu"
     critic_step = jax.jit(
-        make_critic_step(parts.networks, parts.objective, unroll=unroll),
+        make_critic_step(parts.networks, parts.objective, unroll=unrolled_here()),
         out_shardings=placement.everywhere,
     )
     feeder = Feeder(parts.sampler, placement, batch=e.data.batch, draws=draws, stream=WARMUP_STREAM)

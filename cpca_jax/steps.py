@@ -217,6 +217,11 @@ def make_train_step(networks: Networks, objective: Objective, *, unroll: bool) -
     return train_step
 
 
+def unrolled_here() -> bool:
+    """Whether loops are written out on this process's devices, see `make_train_step`."""
+    return jax.default_backend() == "cpu"
+
+
 def make_critic_step(
     networks: Networks, objective: Objective, *, unroll: bool
 ) -> Callable[[TrainState, Batches, RandomKey], tuple[TrainState, Scalars]]:

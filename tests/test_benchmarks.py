@@ -117,7 +117,7 @@ def test_bfloat16_moves_half_of_the_bytes(monkeypatch):
 
 def test_a_training_step_in_bfloat16_can_be_traced():
     of = subjects.subject(sizes.TINY, StepCase(1, 1, BFLOAT16))
-    work = training_step.work_of(of, of.batches(np.random.default_rng(0)))
+    work = subjects.step_work(of, of.batches(np.random.default_rng(0)))
     assert work.flops > 0
 
 
@@ -174,7 +174,7 @@ def test_a_critic_update_is_ten_scores():
         of.networks.denoise, of.shapes().generator.params, shape(1, 1, 64, 64, 1)
     ).flops
     more = [
-        training_step.work_of(chosen, chosen.batches(np.random.default_rng(0))).flops
+        subjects.step_work(chosen, chosen.batches(np.random.default_rng(0))).flops
         for chosen in (subjects.subject(sizes.CPU, StepCase(1, critic_steps=n)) for n in (1, 3))
     ]
     score, first = critic_flops()

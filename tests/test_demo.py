@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from configs.demo import get_config
-from cpca_jax import demo
+from cpca_jax import demo, stagewise
 from cpca_jax.errors import StoppedError
 
 
@@ -17,7 +17,7 @@ def test_a_stop_ends_the_demo(tmp_path, monkeypatch):
         trained.append(folder.name)
         return SimpleNamespace(step=3)
 
-    monkeypatch.setattr(demo.loop, "train", train)
+    monkeypatch.setattr(stagewise, "train", train)
     monkeypatch.setattr(demo, "prepare_phantoms", lambda *given, **named: None)
     with pytest.raises(StoppedError, match="CPCA-1: stopped at step 3"):
         demo.run(tmp_path, get_config)

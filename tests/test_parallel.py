@@ -4,7 +4,6 @@ import dataclasses
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import tiny
 from conftest import CHECKOUT
+from ports import free_port
 
 from cpca_jax import checkpoints, loop, trees
 from cpca_jax.accumulation import mean_gradient
@@ -177,9 +177,7 @@ print("stopped at", int(state.step))
 
 def start(store, run, changes):
     """Two processes of one training."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]},2"
+    address = f"localhost:{free_port()},2"
     text = PROCESS.format(
         checkout=str(CHECKOUT),
         tests=str(CHECKOUT / "tests"),

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ import time
 import pytest
 import tiny
 from conftest import CHECKOUT
+from ports import free_port
 
 from cpca_jax import checkpoints, launch, processes
 from cpca_jax.errors import ConfigError
@@ -50,12 +50,6 @@ def main():
 
 launch.run(main)
 """
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def start(*arguments, program="-c"):
