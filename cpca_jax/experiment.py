@@ -132,6 +132,12 @@ def _check_names(e: Experiment) -> None:
     require_name("transfer.rule", e.transfer.rule, rules)
     require_name("transfer.critic", e.transfer.critic, dict.fromkeys(CARRY_CHOICES))
     require_name("transfer.optimizer", e.transfer.optimizer, dict.fromkeys(CARRY_CHOICES))
+    for part, fields in (("model", e.model.fields), ("critic", e.critic.fields)):
+        if "dtype" in fields:  # a training would not heed it, and say so nowhere
+            raise ConfigError(
+                f"config.{part}.fields.dtype: {fields['dtype']}; it must be left out, "
+                "config.compute.precision says what a training computes in"
+            )
 
 
 def _store_path(experiment: Experiment) -> Path:

@@ -1,5 +1,7 @@
 """From a configuration to the data it trains and validates on."""
 
+import dataclasses
+
 import pytest
 import tiny
 
@@ -7,7 +9,7 @@ from cpca_jax import loop
 from cpca_jax.data.patches import PatchSampler
 from cpca_jax.data.store import open_store
 from cpca_jax.errors import ConfigError
-from cpca_jax.experiment import assemble
+from cpca_jax.experiment import assemble, build_networks
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,15 @@ def test_a_fold_validates_on_patients_that_do_not_train(store, monkeypatch, fold
     assert names(parts.validation) == held
     everyone = names(open_store(store).split("train"))
     assert sorted(names(seen[0]) + held) == everyone
+
+
+@pytest.mark.parametrize("part", ["model", "critic"])
+def test_precision_has_one_place(store, part):
+    experiment = tiny.configuration(store)
+    chosen = getattr(experiment, part)
+    chosen = dataclasses.replace(chosen, fields={**chosen.fields, "dtype": "bfloat16"})
+    with pytest.raises(ConfigError, match=f"config.{part}.fields.dtype: bfloat16.*precision"):
+        build_networks(dataclasses.replace(experiment, **{part: chosen}))
 
 
 def test_without_folds_the_validation_split_is_used(store):
