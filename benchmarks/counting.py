@@ -94,6 +94,9 @@ def _of_equation(equation: JaxprEqn, used: Used) -> tuple[Work, Used]:
     if name == "scan":
         return _whole(inner[0]) * equation.params["length"], everything
     if name == "cond":
+        platforms = equation.params.get("branches_platforms")
+        if platforms is not None:  # the same by different devices: as it is defined
+            return _whole(inner[platforms.index(None)]), everything
         return max(map(_whole, inner), key=lambda work: work.flops), everything
     if name == "while":
         if any(_whole(body) != Work() for body in inner):

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from cpca_jax.models.layers import BatchNorm, Conv, Features, as_answer, padded_conv2d
+from cpca_jax.models.along_z import Features
+from cpca_jax.models.layers import BatchNorm, Conv, as_answer, padded_conv2d
 from cpca_jax.types import Centres, Slabs
 
 

@@ -8,77 +8,34 @@ convolution y = C(x, w) is bilinear, and with its two adjoints
     W(x, g):  <g, C(x, w)> = <W(x, g), w>        the kernel adjoint
 
 the derivatives of each of the three are the other two. So three functions that name each other as
-their derivatives are enough for gradients of any order, each evaluated by a first-order kernel.
+their derivatives are enough for gradients of any order, each evaluated by a first-order kernel:
+`convolution_forms` has these.
 """
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float
 
-Pads = tuple[tuple[int, int], tuple[int, int]]
-NO_PADDING: Pads = ((0, 0), (0, 0))
-
-
-@dataclasses.dataclass(frozen=True)
-class Geometry:
-    """What is constant in a convolution: stride, zero padding, and both operands' shapes."""
-
-    stride: int
-    pads: Pads
-    input_shape: tuple[int, ...]
-    kernel_shape: tuple[int, ...]
-
-
-def correlate(
-    x: Float[Array, "n y x cin"],
-    kernel: Float[Array, "ky kx cin cout"],
-    *,
-    stride: int = 1,
-    pads: Pads = NO_PADDING,
-) -> Float[Array, "n y2 x2 cout"]:
-    """XLA's convolution, with its own derivatives; arguments as of `conv2d`.
-
-    bfloat16 on a CPU is computed as accelerators do it: exact products, summed in float32, the sum
-    rounded. XLA's own way leaves the fast kernels there.
-    """
-    if x.dtype == jnp.bfloat16 and jax.default_backend() == "cpu":
-        wide, wide_kernel = x.astype(jnp.float32), kernel.astype(jnp.float32)
-        return correlate(wide, wide_kernel, stride=stride, pads=pads).astype(jnp.bfloat16)
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=pads,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
-def _plain(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    return correlate(x, kernel, stride=geometry.stride, pads=geometry.pads)
+from cpca_jax.models.convolution_forms import NO_PADDING, Geometry, Pads, convolve, evaluate
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    return _plain(x, kernel, geometry)
+    return evaluate("convolve", x, kernel, geometry)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _input_adjoint(g: Array, kernel: Array, geometry: Geometry) -> Array:
-    x = jax.ShapeDtypeStruct(geometry.input_shape, g.dtype)
-    result: Array = jax.linear_transpose(lambda x: _plain(x, kernel, geometry), x)(g)[0]
-    return result
+    return evaluate("input adjoint", g, kernel, geometry)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _kernel_adjoint(x: Array, g: Array, geometry: Geometry) -> Array:
-    kernel = jax.ShapeDtypeStruct(geometry.kernel_shape, g.dtype)
-    result: Array = jax.linear_transpose(lambda kernel: _plain(x, kernel, geometry), kernel)(g)[0]
-    return result
+    return evaluate("kernel adjoint", x, g, geometry)
 
 
 Bilinear = Callable[[Array, Array, Geometry], Array]
@@ -147,15 +104,26 @@ def conv2d(
     return _convolve(x, kernel, Geometry(stride, pads, x.shape, kernel.shape))
 
 
+def correlate(
+    x: Float[Array, "n y x cin"], kernel: Float[Array, "ky kx cin cout"], *, pads: Pads
+) -> Float[Array, "n y2 x2 cout"]:
+    """`conv2d` of stride 1 by a kernel that is never trained; arguments as there.
+
+    XLA's own rules differentiate it: a frozen network has one derivative, to its images, and
+    tracing the others for nothing takes a second.
+    """
+    geometry = Geometry(1, pads, x.shape, kernel.shape)
+    if x.dtype == jnp.float32:
+        return convolve(x, kernel, geometry)
+    return evaluate("convolve", x, kernel, geometry)
+
+
 def deconv2d(
     x: Float[Array, "n y x cin"], kernel: Float[Array, "ky kx cin cout"]
 ) -> Float[Array, "n y2 x2 cout"]:
     """Transposed convolution of stride 1, unpadded: each pixel paints the kernel.
 
     Equals PyTorch's ConvTranspose2d with the kernel's axes moved from (cin, cout, ky, kx).
-    Written as an unpadded convolution of the zero-padded input with the mirrored kernel: the
-    kernel's gradient is then ten times faster on CPU than with padding inside the convolution.
     """
     ky, kx = kernel.shape[:2]
-    padded = jnp.pad(x, ((0, 0), (ky - 1, ky - 1), (kx - 1, kx - 1), (0, 0)))
-    return conv2d(padded, kernel[::-1, ::-1])
+    return conv2d(x, kernel[::-1, ::-1], pads=((ky - 1, ky - 1), (kx - 1, kx - 1)))

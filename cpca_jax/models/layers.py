@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
-from jaxtyping import Float
 
+from cpca_jax.models.along_z import Features, Operation, along_z, slicewise
 from cpca_jax.models.convolution import conv2d, deconv2d
 from cpca_jax.types import Centres
 
@@ -20,8 +20,6 @@ from cpca_jax.types import Centres
 FINAL_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": nn.relu, "none": lambda x: x}
 PADDINGS = ("mirrored", "zeros")
 
-Features = Float[Array, "batch _ _ _ _"]
-Operation = Callable[[Array, Array], Array]
 
 # Collection that is mutable in training only: where batch normalisation leaves its new moments.
 STATISTICS = "statistics"
@@ -61,27 +59,6 @@ def kernel_size(edge: int, number: int, slices: int) -> tuple[int, ...]:
     CPCA's rule for its encoder (released code), here for every denoiser.
     """
     return (3, edge, edge) if number <= (slices - 1) // 2 else (edge, edge)
-
-
-def slicewise(operation: Operation, x: Features, kernel: Array) -> Features:
-    """Apply a 2D operation to every slice: z is folded into the batch and unfolded again."""
-    batch, depth = x.shape[:2]
-    y = operation(x.reshape(batch * depth, *x.shape[2:]), kernel)
-    return y.reshape(batch, depth, *y.shape[1:])
-
-
-def along_z(operation: Operation, x: Features, kernel: Array) -> Features:
-    """Apply a 3D kernel, unpadded in z, once per slice.
-
-    The kz neighbours of each output slice are laid side by side as channels, so that one 2D
-    operation with kz times the channels does the work. Each slab is read once however many
-    windows overlap in it.
-    """
-    kz, *in_plane, cin, cout = kernel.shape
-    outputs = x.shape[1] - kz + 1
-    neighbours = jnp.concatenate([x[:, k : k + outputs] for k in range(kz)], axis=-1)
-    flat_kernel = jnp.moveaxis(kernel, 0, -3).reshape(*in_plane, kz * cin, cout)
-    return slicewise(operation, neighbours, flat_kernel)
 
 
 def centre_slices(x: Features, outputs: int) -> Features:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from jax import lax
 
+from cpca_jax.models.along_z import along_z
 from cpca_jax.models.convolution import conv2d, deconv2d, same_pads
+from cpca_jax.models.convolution_forms import FORMS, Geometry
 
 CASES = [(1, ((0, 0), (0, 0))), (1, ((1, 1), (1, 1))), (2, ((0, 1), (0, 1))), (2, ((1, 1), (0, 1)))]
 
@@ -95,6 +97,47 @@ def test_same_padding_is_xlas(key, size, stride):
     pads = same_pads((size, size + 1), (3, 3), stride)
     want = reference(x, kernel, stride, "SAME")
     np.testing.assert_allclose(conv2d(x, kernel, stride=stride, pads=pads), want, atol=1e-5)
+
+
+@pytest.mark.parametrize(("stride", "pads"), [*CASES, (1, ((0, 2), (3, 1)))])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("form", FORMS)
+def test_both_forms_are_the_same(key, form, channels, stride, pads):
+    """What a CPU computes, and what is computed elsewhere."""
+    x, kernel = arrays(key, (2, 9, 12, channels), (3, 3, channels, 4))
+    g = reference(x, kernel, stride, pads)
+    operands = {"convolve": (x, kernel), "input adjoint": (g, kernel), "kernel adjoint": (x, g)}
+    geometry = Geometry(stride, pads, x.shape, kernel.shape)
+    elsewhere, on_cpu = (computed(*operands[form], geometry) for computed in FORMS[form])
+    np.testing.assert_allclose(on_cpu, elsewhere, rtol=1e-5, atol=1e-5 * np.abs(elsewhere).max())
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("slices", [3, 4, 5, 8])
+@pytest.mark.parametrize("operation", [conv2d, deconv2d])
+def test_along_z_is_a_3d_convolution(key, operation, slices, channels):
+    """Odd and even numbers of output slices; XLA's own 3D convolution is the oracle."""
+    x, kernel = arrays(key, (2, slices, 7, 8, channels), (3, 3, 3, channels, 5))
+    around = 2 if operation is deconv2d else 0
+    in_plane = kernel[:, ::-1, ::-1] if operation is deconv2d else kernel
+
+    def theirs(x, kernel):
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            (1, 1, 1),
+            ((0, 0), (around, around), (around, around)),
+            dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
+        )
+
+    np.testing.assert_allclose(
+        along_z(operation, x, kernel), theirs(x, in_plane), rtol=1e-4, atol=1e-4
+    )
+    ours, want = (
+        jax.grad(lambda x, f=f, k=k: jnp.sum(jnp.sin(f(x, k))))(x)
+        for f, k in ((lambda x, k: along_z(operation, x, k), kernel), (theirs, in_plane))
+    )
+    np.testing.assert_allclose(ours, want, rtol=1e-3, atol=1e-3)
 
 
 def test_vmap_over_kernels(key):
