@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from cpca_jax.models.convolution_forms import NO_PADDING, Geometry, Pads, convolve, evaluate
+from cpca_jax.models.convolution_forms import NO_PADDING, Form, Geometry, Pads, convolve, evaluate
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -38,11 +38,10 @@ def _kernel_adjoint(x: Array, g: Array, geometry: Geometry) -> Array:
     return evaluate("kernel adjoint", x, g, geometry)
 
 
-Bilinear = Callable[[Array, Array, Geometry], Array]
 Kept = tuple[Array, Array]
 
 
-def _keep(function: Bilinear) -> Callable[[Array, Array, Geometry], tuple[Array, Kept]]:
+def _keep(function: Form) -> Callable[[Array, Array, Geometry], tuple[Array, Kept]]:
     """The forward rule of a bilinear function: its value, and both operands for later."""
 
     def forward(a: Array, b: Array, geometry: Geometry) -> tuple[Array, Kept]:

@@ -47,7 +47,13 @@ Form = Callable[[Array, Array, Geometry], Array]
 
 def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
     """Images (n, y, x, cin) and kernel (ky, kx, cin, cout) to maps (n, y2, x2, cout)."""
-    return _correlate(x, kernel, geometry.stride, geometry.pads)
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(geometry.stride, geometry.stride),
+        padding=geometry.pads,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
 
 
 def input_adjoint(g: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -67,29 +73,18 @@ def kernel_adjoint(x: Array, g: Array, geometry: Geometry) -> Array:
 def _convolve_on_cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
     if not _differs("convolve", geometry):
         return convolve(x, kernel, geometry)
-    padded = _written_out(x, geometry.pads)
+    padded, unpadded = _written_out(x, geometry)
     if x.shape[-1] <= _FEW_CHANNELS:
         return _tap_by_tap(padded, kernel)
-    return _correlate(padded, kernel, 1, NO_PADDING)
+    return convolve(padded, kernel, unpadded)
 
 
 def _kernel_adjoint_on_cpu(x: Array, g: Array, geometry: Geometry) -> Array:
     """Zeros written out: padding inside makes XLA's kernel 20 times slower for padding of 2."""
     if not _differs("kernel adjoint", geometry):
         return kernel_adjoint(x, g, geometry)
-    padded = _written_out(x, geometry.pads)
-    unpadded = dataclasses.replace(geometry, pads=NO_PADDING, input_shape=padded.shape)
+    padded, unpadded = _written_out(x, geometry)
     return kernel_adjoint(padded, g, unpadded)
-
-
-def _correlate(x: Array, kernel: Array, stride: int, pads: Pads) -> Array:
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=pads,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
 
 
 def _tap_by_tap(x: Array, kernel: Array) -> Array:
@@ -104,12 +99,12 @@ def _tap_by_tap(x: Array, kernel: Array) -> Array:
     return y
 
 
-def _written_out(x: Array, pads: Pads) -> Array:
-    """Images with their zeros in memory, where XLA leaves them."""
-    if pads == NO_PADDING:
-        return x
-    padded: Array = lax.optimization_barrier(jnp.pad(x, ((0, 0), *pads, (0, 0))))
-    return padded
+def _written_out(x: Array, geometry: Geometry) -> tuple[Array, Geometry]:
+    """Images with their zeros in memory, where XLA leaves them; and what is left to compute."""
+    if geometry.pads == NO_PADDING:
+        return x, geometry
+    padded: Array = lax.optimization_barrier(jnp.pad(x, ((0, 0), *geometry.pads, (0, 0))))
+    return padded, dataclasses.replace(geometry, pads=NO_PADDING, input_shape=padded.shape)
 
 
 def _summed_wide(form: Form) -> Form:
