@@ -9,7 +9,10 @@ from pathlib import Path
 
 from absl import flags
 
-from cpca_jax import config, conversion, launch, logs
+from cpca_jax.programs import launch
+from cpca_jax.runs import config
+from cpca_jax.runtime import logs
+from cpca_jax.training import conversion
 
 _CONFIG = launch.config_flag()
 _WEIGHTS = flags.DEFINE_string("weights", None, "State dict, .safetensors or .npz.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from absl import flags
 
 from configs.demo import get_config
-from cpca_jax import demo, launch
+from cpca_jax.programs import demo, launch
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "Folder for everything the demo makes.")
 

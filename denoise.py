@@ -5,9 +5,10 @@ from pathlib import Path
 
 from absl import flags
 
-from cpca_jax import denoise_folder, denoiser, launch
-from cpca_jax.data.header import Allowances
+from cpca_jax.data.dicom.header import Allowances
+from cpca_jax.denoising import denoiser, folder
 from cpca_jax.errors import ConfigError
+from cpca_jax.programs import launch
 
 _RUN = flags.DEFINE_string("run", None, "Folder of a trained run, or identity: change nothing.")
 _INPUT = flags.DEFINE_string("input", None, "Folder of CT series or NIfTI files, or one such.")
@@ -28,9 +29,9 @@ launch.require("run", "input", "output")
 
 def main() -> None:
     """Denoise, and say what was done."""
-    choices = denoise_folder.Choices(
+    choices = folder.Choices(
         series=tuple(_SERIES.value),
-        shard=denoise_folder.parse_shard(_SHARD.value),
+        shard=folder.parse_shard(_SHARD.value),
         slab=_SLAB.value,
         compare=_COMPARE.value,
         allowances=Allowances(_ASSUME_HU.value, _SORT.value == "instance"),
@@ -39,7 +40,7 @@ def main() -> None:
         created=_created(),
     )
     model = denoiser.load_run(_RUN.value)
-    denoise_folder.denoise_folder(model, Path(_INPUT.value), Path(_OUTPUT.value), choices)
+    folder.denoise_folder(model, Path(_INPUT.value), Path(_OUTPUT.value), choices)
 
 
 def _created() -> datetime.datetime | None:

@@ -1,4 +1,4 @@
-"""Score trained runs on full slices against quarter dose: tables, per-slice scores, figures.
+"""Score trained runs on full slices against low dose: tables, per-slice scores, figures.
 
 python evaluate.py --runs RUN,RUN3 --store STORE --output DIR [--protocol deck] [--split test]
 """
@@ -7,9 +7,11 @@ from pathlib import Path
 
 from absl import flags
 
-from cpca_jax import comparison, launch, protocols
+from cpca_jax.evaluation import comparison
+from cpca_jax.metrics import protocols
+from cpca_jax.programs import launch
 
-_RUNS = flags.DEFINE_list("runs", [], "Folders of trained runs; none: quarter dose only.")
+_RUNS = flags.DEFINE_list("runs", [], "Folders of trained runs; none: low dose only.")
 _STORE = flags.DEFINE_string("store", None, "A store made by prepare.py.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for tables and figures.")
 _PROTOCOL = flags.DEFINE_string("protocol", "deck", f"One of {', '.join(protocols.PROTOCOLS)}.")

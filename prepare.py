@@ -4,14 +4,16 @@ from pathlib import Path
 
 from absl import flags
 
-from cpca_jax import launch, logs, preparation
-from cpca_jax.data.sources import Inputs
-from cpca_jax.data.splits import SplitChoice
+from cpca_jax.data.collections.sources import Inputs
+from cpca_jax.data.collections.splits import SplitChoice
 from cpca_jax.errors import ConfigError
+from cpca_jax.preparation import prepare
+from cpca_jax.programs import launch
+from cpca_jax.runtime import logs
 
 _INPUT = flags.DEFINE_string("input", None, "Folder of scans, both dose levels or one.")
 _FULL = flags.DEFINE_string("full", None, "Folder of full dose alone, instead of --input.")
-_QUARTER = flags.DEFINE_string("quarter", None, "Folder of low dose alone, beside --full.")
+_LOW = flags.DEFINE_string("low", None, "Folder of low dose alone, beside --full.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the new store.")
 _CHECK = flags.DEFINE_bool("check", False, "Do everything but write the store.")
 _REPORT = flags.DEFINE_string("report", None, "Write the page here too (.html).")
@@ -29,7 +31,7 @@ _SPLIT_FILE = flags.DEFINE_string("split_file", None, "JSON file {patient: split
 
 def main() -> None:
     """Prepare, and say what the store holds."""
-    named = (_INPUT, _FULL, _QUARTER, _OUTPUT, _REPORT, _SPLIT_FILE)
+    named = (_INPUT, _FULL, _LOW, _OUTPUT, _REPORT, _SPLIT_FILE)
     *folders, output, report, file = (Path(flag.value) if flag.value else None for flag in named)
     if any(folders) == (_PHANTOM.value is not None):
         raise ConfigError("--input and --phantom: give one of them")
@@ -41,11 +43,11 @@ def main() -> None:
     if _PHANTOM.value is not None:
         shape = {"slices": _SLICES.value, "size": _SIZE.value, "interval_mm": _INTERVAL.value}
         drawn = {"dose": 0.25 if _DOSE.value is None else _DOSE.value, "seed": _SEED.value}
-        made = preparation.prepare_phantoms(_PHANTOM.value, output, **drawn, **shape, **shown)
+        made = prepare.prepare_phantoms(_PHANTOM.value, output, **drawn, **shape, **shown)
     else:
         choice = SplitChoice(_TEST.value, _VALIDATION.value, _SPLIT_BY.value, file, _SEED.value)
         wanted = {"choice": choice, "simulate_dose": _DOSE.value, "check": _CHECK.value}
-        made = preparation.prepare_scans(Inputs(*folders), output, **wanted, report=report, **shown)
+        made = prepare.prepare_scans(Inputs(*folders), output, **wanted, report=report, **shown)
     done = f"{len(made.series)} series, fingerprint {made.fingerprint[:12]}" if made else ""
     logs.say(f"{output}: {done}" if made else "checked; nothing was written")
 

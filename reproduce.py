@@ -9,7 +9,10 @@ from pathlib import Path
 
 from absl import flags
 
-from cpca_jax import launch, logs, reproduction, reproduction_inputs, stages
+from cpca_jax.programs import launch
+from cpca_jax.reproduction import engine, inputs
+from cpca_jax.reproduction.plan import REPORT, make_plan
+from cpca_jax.runtime import logs
 
 _CONFIG = launch.config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything.")
@@ -22,17 +25,17 @@ def main() -> None:
     """Plan, and do what is left."""
     # Whole, so that a run that goes on from another folder knows its sources again.
     workdir = Path(_WORKDIR.value).resolve()
-    plan = reproduction.make_plan(_CONFIG.value, workdir)
+    plan = make_plan(_CONFIG.value, workdir)
     if _DRY.value:
         for line in plan.describe(_ONLY.value):
             logs.say(line)
         return
-    reproduction_inputs.require_features(_CONFIG.value)
+    inputs.require_features(_CONFIG.value)
     plan.run(_ONLY.value, say=logs.say)
-    if plan.seconds_taken(reproduction.REPORT) is None:
+    if plan.seconds_taken(REPORT) is None:
         return
-    for path in plan.folder(reproduction.REPORT).iterdir():
-        if path.name != stages.DONE:
+    for path in plan.folder(REPORT).iterdir():
+        if path.name != engine.DONE:
             shutil.copy(path, workdir / path.name)
     logs.say(f"done: {workdir / 'report.html'}")
 

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from absl import flags
 
-from cpca_jax import config, launch, logs, processes, stagewise
+from cpca_jax.programs import launch
+from cpca_jax.runs import config
+from cpca_jax.runtime import logs, processes
+from cpca_jax.training import cascade
 
 _CONFIG = launch.config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -29,7 +32,7 @@ def main() -> None:
     processes.join(_DISTRIBUTED.value)
     if not processes.is_first():
         logs.silence()
-    stagewise.train_to_end(experiment, workdir)
+    cascade.train_to_end(experiment, workdir)
     logs.say(f"done: {workdir}/checkpoints, validation.jsonl, train.jsonl, events (TensorBoard)")
 
 

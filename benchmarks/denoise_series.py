@@ -18,8 +18,8 @@ from benchmarks.sizes import StepCase
 from benchmarks.subjects import subject
 from benchmarks.table import Row
 from benchmarks.timing import Patience, Times, alternate
-from cpca_jax import checkpoints, config
-from cpca_jax.denoiser import IDENTITY
+from cpca_jax.denoising.denoiser import IDENTITY
+from cpca_jax.runs import checkpoints, config
 
 _CHECKOUT = Path(__file__).parent.parent
 _ROUNDS = 2

@@ -18,7 +18,7 @@ from benchmarks.sizes import FLOAT32, StepCase
 from benchmarks.subjects import subject
 from benchmarks.table import Row
 from benchmarks.timing import Contestant, blocking
-from cpca_jax.state import Networks
+from cpca_jax.runs.state import Networks
 from cpca_jax.types import Params
 
 # Of the slices on which a peer is held to our answer.

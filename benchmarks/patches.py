@@ -16,9 +16,9 @@ from benchmarks.sizes import StepCase
 from benchmarks.subjects import Subject, Training, subject
 from benchmarks.table import Row
 from benchmarks.timing import alternate
-from cpca_jax.data.patches import PatchSampler, PatchSpec, stack_draws
-from cpca_jax.data.store import Store
-from cpca_jax.preparation import prepare_phantoms
+from cpca_jax.data.store.patches import PatchSampler, PatchSpec, stack_draws
+from cpca_jax.data.store.reader import Store
+from cpca_jax.preparation.prepare import prepare_phantoms
 
 _STEP = "step"
 

@@ -17,8 +17,8 @@ from benchmarks.sizes import FLOAT32
 from benchmarks.subjects import Subject, step_key, train_step
 from benchmarks.timing import Contestant
 from cpca_jax import trees
-from cpca_jax.state import TrainState
-from cpca_jax.steps import Batches
+from cpca_jax.runs.state import TrainState
+from cpca_jax.training.steps import Batches
 from cpca_jax.types import Params
 
 # Between the two implementations: of an answer, relative to its largest value, and of a whole

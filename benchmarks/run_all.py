@@ -20,7 +20,7 @@ from benchmarks import (
     training_step,
 )
 from benchmarks.session import Measure, Session
-from cpca_jax import logs
+from cpca_jax.runtime import logs
 
 RESULTS = Path(__file__).parent / "results"
 # In the order of what they tell, each with its share of the time; what one does not need the next

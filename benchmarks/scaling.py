@@ -17,12 +17,12 @@ from benchmarks.machines import GPU, POD, Machine, measured
 from benchmarks.table import Row
 from benchmarks.workload import Job
 from configs import cpca1, cpca7_transfer
-from cpca_jax import logs
+from cpca_jax.runtime import logs
 
 HOUR, YEAR = 3600.0, 365 * 24 * 3600.0
 # Assumed, and said so on the page: slices of a series, and of the 299 patients of TCIA's
 # LDCT-and-Projection-data those whose scanner gives a quarter dose.
-SLICES, PATIENTS, WITH_QUARTER_DOSE = 300, 299, 150
+SLICES, PATIENTS, WITH_LOW_DOSE = 300, 299, 150
 SERIES_A_YEAR = 1_000_000
 PATCH, BATCH = 64, 128
 
@@ -87,7 +87,7 @@ def tcia_rows(result: Mapping[str, Any], machines: Sequence[Machine]) -> list[Ro
         workload.job_of("CPCA_TF-7", cpca7_transfer.get_config()),
     ]
     read = 2 * slices * _host(result)["reading"] / HOUR
-    simulated = (PATIENTS - WITH_QUARTER_DOSE) * SLICES * _simulation(result) / HOUR
+    simulated = (PATIENTS - WITH_LOW_DOSE) * SLICES * _simulation(result) / HOUR
     rows: list[Row] = []
     for machine in machines:
         passes = {
@@ -141,9 +141,9 @@ def _host(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _simulation(result: Mapping[str, Any]) -> float:
-    """Seconds of the measured machine for a slice's quarter dose."""
+    """Seconds of the measured machine for a slice's low dose."""
     rows = result["benchmarks"]["simulation"]["rows"]
-    (row,) = (r for r in rows if r["what"] == "quarter dose")
+    (row,) = (r for r in rows if r["what"] == "low dose")
     return float(row["seconds a slice"])
 
 

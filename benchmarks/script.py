@@ -10,7 +10,8 @@ import jax
 
 from benchmarks import sizes
 from benchmarks.session import Measure, Session
-from cpca_jax import host_memory, launch, logs
+from cpca_jax.programs import launch
+from cpca_jax.runtime import logs, memory
 
 
 def run(name: str, measure: Measure) -> None:
@@ -46,7 +47,7 @@ def parser(name: str) -> argparse.ArgumentParser:
 
 def start(options: argparse.Namespace) -> Session:
     """A session on the device that JAX finds."""
-    kept = options.memory == "kept" and host_memory.keep_freed(os.environ)
+    kept = options.memory == "kept" and memory.keep_freed(os.environ)
     launch.refuse_broken_jax(jax.__version__)
     return Session(sizes.chosen(options.size, jax.default_backend()), options.commit, kept)
 

@@ -13,7 +13,7 @@ from benchmarks.peers import Peer
 from benchmarks.sizes import Sizes
 from benchmarks.table import Row
 from benchmarks.timing import Contestant, Times, alternate
-from cpca_jax import logs
+from cpca_jax.runtime import logs
 
 Case = TypeVar("Case")
 # Of the package's own column, and of the peer's where there is none.

@@ -9,9 +9,9 @@ from benchmarks import script
 from benchmarks.session import Session
 from benchmarks.table import Row
 from benchmarks.timing import Contestant, Patience, Times, alternate
-from cpca_jax.data import physics
-from cpca_jax.data.calibration import calibrate
-from cpca_jax.data.phantom import make_phantom
+from cpca_jax.simulation import physics
+from cpca_jax.simulation.calibration import calibrate
+from cpca_jax.simulation.phantom.phantom import make_phantom
 
 _DOSE = 0.25
 
@@ -26,7 +26,7 @@ def measure(session: Session) -> Sequence[Row]:
     parts: dict[str, Contestant] = {
         "phantom": make,
         "full dose": partial(physics.full_dose, truth, spacing_mm=spacing, seed=0),
-        "quarter dose": partial(physics.lower_dose, full, spacing_mm=spacing, dose=_DOSE, seed=0),
+        "low dose": partial(physics.lower_dose, full, spacing_mm=spacing, dose=_DOSE, seed=0),
     }
     times = alternate(parts, sizes.patience)
     rows = [_row(name, sizes.simulated, seconds) for name, seconds in times.items()]

@@ -9,15 +9,18 @@ import numpy as np
 from benchmarks.counting import Work, count
 from benchmarks.sizes import Sizes, StepCase
 from configs import cpca1
-from cpca_jax import config, pretrained, state, steps, trees
-from cpca_jax.config import Experiment
-from cpca_jax.experiment import build_networks, build_objective
+from cpca_jax import trees
 from cpca_jax.models import vgg
-from cpca_jax.optim import adam
-from cpca_jax.pretrained import FeatureNetwork
-from cpca_jax.state import STEP_KEY, Networks, TrainState
-from cpca_jax.steps import Batches, Objective, TrainStep
+from cpca_jax.runs import config, state
+from cpca_jax.runs.config import Experiment
+from cpca_jax.runs.state import STEP_KEY, Networks, TrainState
+from cpca_jax.training import steps
+from cpca_jax.training.experiment import build_networks, build_objective
+from cpca_jax.training.optim import adam
+from cpca_jax.training.steps import Batches, Objective, TrainStep
 from cpca_jax.types import Params, RandomKey
+from cpca_jax.weights import feature_network
+from cpca_jax.weights.feature_network import FeatureNetwork
 
 _SEED = 20171119
 # For the tests: few maps, and features from the second block.
@@ -68,8 +71,8 @@ class Subject:
         shape = (self.draws, data.batch, slices, data.patch, data.patch)
         clean = np.linspace(-250.0, 250.0, data.patch)
         full = clean + random.normal(0.0, 20.0, (*shape[:2], 1, *shape[3:]))
-        quarter = clean + random.normal(0.0, 40.0, shape)
-        return Batches(quarter.astype(np.int16), full.astype(np.int16))
+        low = clean + random.normal(0.0, 40.0, shape)
+        return Batches(low.astype(np.int16), full.astype(np.int16))
 
 
 def _drawn(name: str, leaf: jax.ShapeDtypeStruct, random: np.random.Generator) -> np.ndarray:
@@ -111,7 +114,7 @@ def assembled(experiment: Experiment, *, narrow: bool = False) -> Subject:
 @lru_cache(maxsize=4)
 def _features(tap: str, *, narrow: bool) -> FeatureNetwork:
     architecture = _NARROW if narrow else None
-    return pretrained.load_feature_network("random", tap=tap, architecture=architecture)
+    return feature_network.load_feature_network("random", tap=tap, architecture=architecture)
 
 
 def step_key() -> RandomKey:

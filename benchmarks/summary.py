@@ -13,7 +13,7 @@ from benchmarks import table
 from benchmarks.run_all import RESULTS
 from benchmarks.session import JAX, NO_PEER
 from benchmarks.table import Row
-from cpca_jax import logs
+from cpca_jax.runtime import logs
 
 # Below the table's first columns; empty until someone measures there.
 NO_ACCELERATOR = "one GPU"

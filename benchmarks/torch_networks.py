@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.peers import Arrays
 from cpca_jax.models.vgg import Architecture
-from cpca_jax.perceptual import CONVENTIONS, FeatureSpec
+from cpca_jax.objectives.perceptual import CONVENTIONS, FeatureSpec
 
 Weights = Mapping[str, Tensor]
 

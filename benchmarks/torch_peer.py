@@ -19,9 +19,9 @@ from benchmarks.peers import Arrays, FirstStep, by_name
 from benchmarks.sizes import BFLOAT16
 from benchmarks.subjects import Subject
 from benchmarks.torch_networks import Weights, as_torch, cpca, critic, features, folded
-from cpca_jax.penalties import EPSILON
-from cpca_jax.state import TrainState
-from cpca_jax.steps import Batches
+from cpca_jax.objectives.penalties import EPSILON
+from cpca_jax.runs.state import TrainState
+from cpca_jax.training.steps import Batches
 from cpca_jax.types import Params
 
 # A term of the objective, and what it is made of by name.
@@ -147,9 +147,9 @@ class TorchTraining:
 
     def _step(self, shares: Tensor) -> dict[str, Tensor]:
         """The critic's updates on all draws but the last, the generator's on that."""
-        quarter, full = (self._normalised(hu) for hu in (self._batches.quarter, self._batches.full))
+        low, full = (self._normalised(hu) for hu in (self._batches.low, self._batches.full))
         with torch.no_grad(), _autocast(self._precision):
-            fake = self._denoise(self._generator, quarter[:-1].flatten(0, 1)).float()
+            fake = self._denoise(self._generator, low[:-1].flatten(0, 1)).float()
         terms: dict[str, Tensor] = {}
         more: dict[str, Tensor]
         for real, made, share in zip(full[:-1], fake.chunk(len(shares)), shares, strict=True):
@@ -158,7 +158,7 @@ class TorchTraining:
             _update(self._adam_of_critic, loss, self._critic)
         held = {name: weight.detach() for name, weight in self._critic.items()}
         with _autocast(self._precision):
-            loss, more = self._of_generator(self._generator, held, quarter[-1], folded(full[-1]))
+            loss, more = self._of_generator(self._generator, held, low[-1], folded(full[-1]))
         _update(self._adam_of_generator, loss, self._generator)
         return terms | more
 
@@ -180,9 +180,9 @@ class TorchTraining:
         return torch.autograd.grad(critic(weights, images).sum(), images, create_graph=True)[0]
 
     def _generator_loss(
-        self, weights: Weights, of_critic: Weights, quarter: Tensor, full: Tensor
+        self, weights: Weights, of_critic: Weights, low: Tensor, full: Tensor
     ) -> Loss:
-        denoised = cpca(weights, quarter).float()
+        denoised = cpca(weights, low).float()
         spec, loss = self._objective.features, self._objective.loss
         with torch.no_grad():
             target = features(self._features, full, spec)

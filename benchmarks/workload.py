@@ -11,11 +11,11 @@ from ml_collections import ConfigDict
 from benchmarks.counting import Work, count
 from benchmarks.subjects import assembled, step_work
 from configs import cpca1, deck
-from cpca_jax import config
-from cpca_jax.config import Experiment
 from cpca_jax.models import count_weights
-from cpca_jax.stagewise import stage_experiment
-from cpca_jax.steps import Batches
+from cpca_jax.runs import config
+from cpca_jax.runs.config import Experiment
+from cpca_jax.training.cascade import stage_experiment
+from cpca_jax.training.steps import Batches
 
 # Of a slice, and of the slab in which it is denoised on an accelerator.
 EDGE, SLAB = 512, 32

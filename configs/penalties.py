@@ -10,7 +10,7 @@ docs/penalties.md says what they are, and how to write a new row.
 from ml_collections import ConfigDict
 
 from configs import cpu
-from cpca_jax.penalties import PENALTIES
+from cpca_jax.objectives.penalties import PENALTIES
 
 
 def get_config(variant: str = "two_sided") -> ConfigDict:

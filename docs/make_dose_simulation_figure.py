@@ -19,12 +19,13 @@ from matplotlib.figure import Figure
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from cpca_jax import logs  # noqa: E402
-from cpca_jax.data import pairs, series  # noqa: E402
-from cpca_jax.data.calibration import Calibration, calibrate  # noqa: E402
-from cpca_jax.data.noise import Spectrum, find_flat_patches, radial_spectrum  # noqa: E402
-from cpca_jax.data.pairs import Pair  # noqa: E402
-from cpca_jax.data.physics import lower_dose  # noqa: E402
+from cpca_jax.data.collections import pairs  # noqa: E402
+from cpca_jax.data.collections.pairs import Pair  # noqa: E402
+from cpca_jax.data.dicom import series  # noqa: E402
+from cpca_jax.runtime import logs  # noqa: E402
+from cpca_jax.simulation.calibration import Calibration, calibrate  # noqa: E402
+from cpca_jax.simulation.noise import Spectrum, find_flat_patches, radial_spectrum  # noqa: E402
+from cpca_jax.simulation.physics import lower_dose  # noqa: E402
 from cpca_jax.units import AIR_HU  # noqa: E402
 
 DOSE, SEED = 0.25, 1
@@ -51,7 +52,7 @@ class Noise:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One series: what its real and its simulated quarter dose add."""
+    """One series: what its real and its simulated low dose add."""
 
     label: str
     kernel: str
@@ -74,7 +75,7 @@ def find_mayo(folder: Path) -> Sequence[Pair]:
 
 def compare(pair: Pair) -> Comparison:
     """Simulate a quarter dose, blind to the real one, and measure both."""
-    full, quarter = series.read_volume(pair.full), series.read_volume(pair.quarter)
+    full, low = series.read_volume(pair.full), series.read_volume(pair.low)
     spacing_mm = pair.full.first.spacing_mm[0]
     fitted = calibrate(full, spacing_mm=spacing_mm)
     options = {"spacing_mm": spacing_mm, "dose": DOSE, "seed": SEED}
@@ -94,7 +95,7 @@ def compare(pair: Pair) -> Comparison:
         )
 
     first = pair.full.first
-    return Comparison(pair.label, first.kernel, fitted, measure(quarter), measure(low))
+    return Comparison(pair.label, first.kernel, fitted, measure(low), measure(low))
 
 
 def tissues(

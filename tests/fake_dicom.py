@@ -102,10 +102,10 @@ def write_pair(
     *,
     slices: int = 5,
     full_hu: float = 10.0,
-    quarter_hu: float = 20.0,
+    low_hu: float = 20.0,
     **changes: Any,
 ) -> Path:
     """Write `patient`/full_3mm and `patient`/quarter_3mm with these noise levels."""
-    for folder, noise_hu, seed in (("full_3mm", full_hu, 1), ("quarter_3mm", quarter_hu, 2)):
+    for folder, noise_hu, seed in (("full_3mm", full_hu, 1), ("quarter_3mm", low_hu, 2)):
         write_series(patient / folder, body(slices, noise_hu=noise_hu, seed=seed), **changes)
     return patient

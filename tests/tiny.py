@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from configs import base
-from cpca_jax import config
-from cpca_jax.config import Experiment
-from cpca_jax.data.store import SeriesInfo, StoreWriter
+from cpca_jax.data.store.reader import SeriesInfo, StoreWriter
+from cpca_jax.runs import config
+from cpca_jax.runs.config import Experiment
 
 SIZE, SLICES = 40, 7
 
@@ -39,7 +39,7 @@ def write_store(root: Path, splits: tuple[str, ...] = ("train", "validation", "t
                 dose=0.25,
                 lesions=(),
             )
-            writer.add(info, quarter=volume(seed, 40.0), full=volume(seed, 20.0))
+            writer.add(info, low=volume(seed, 40.0), full=volume(seed, 20.0))
     return root
 
 

@@ -1,1 +1,1 @@
-"""From DICOM files or phantoms to a store of paired volumes, and from there to patches."""
+"""CT scans on disk and in stores; HU everywhere."""

@@ -11,16 +11,16 @@ import re
 from collections.abc import Sequence
 
 FULL = "full"
-QUARTER = "quarter"
+LOW = "low"
 
 # Matched against a name in lower case whose separators have become single blanks. A bare
 # "full" or "low" is not enough, or "full body" would be a dose level.
 _LEVELS = {
     FULL: re.compile(r"\b(full|normal|routine) ?dose\b|\b(full|fd)( \d+ ?mm\b|$)"),
-    QUARTER: re.compile(r"\b(quarter|low) ?dose\b|\b(quarter|qd|ld)( \d+ ?mm\b|$)"),
+    LOW: re.compile(r"\b(quarter|low) ?dose\b|\b(quarter|low|qd|ld)( \d+ ?mm\b|$)"),
 }
 _FULL_WORD = re.compile(r"\b(full|normal|routine)")
-_QUARTER_WORD = re.compile(r"\b(quarter|low)")
+_LOW_WORD = re.compile(r"\b(quarter|low)")
 
 # The same at the end of a file's name: what stands before it is the volume's own name.
 _LEVEL_AT_END = re.compile(
@@ -45,7 +45,7 @@ _PLACEHOLDERS = {"", "anon", "anonymous", "anonymized", "anonymised", "none", "u
 
 def _level_of_name(name: str) -> str | None:
     words = re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
-    if _FULL_WORD.search(words) and _QUARTER_WORD.search(words):
+    if _FULL_WORD.search(words) and _LOW_WORD.search(words):
         return None  # "full and low dose": holds both
     return next((level for level, rule in _LEVELS.items() if rule.search(words)), None)
 
@@ -57,7 +57,7 @@ def dose_level(folders: Sequence[str]) -> str | None:
         folders: folder names, outermost first.
 
     Returns:
-        `FULL`, `QUARTER`, or None where no folder tells.
+        `FULL`, `LOW`, or None where no folder tells.
     """
     levels = (_level_of_name(name) for name in reversed(folders))
     return next((level for level in levels if level), None)

@@ -7,13 +7,13 @@ import flax.linen as nn
 
 from cpca_jax import trees
 from cpca_jax.errors import ConfigError
+from cpca_jax.layers.layers import FINAL_ACTIVATIONS, MOMENTS, PADDINGS
 from cpca_jax.models import cnn, cpca, gan3d, red_cnn, wgan_vgg
 from cpca_jax.models.cascade import Cascade
 from cpca_jax.models.cnn import CNN
 from cpca_jax.models.cpca import CPCA
 from cpca_jax.models.critic import Critic
 from cpca_jax.models.gan3d import GAN3D, GAN3DDiscriminator
-from cpca_jax.models.layers import FINAL_ACTIVATIONS, MOMENTS, PADDINGS
 from cpca_jax.models.map_nn import MAPNN
 from cpca_jax.models.red_cnn import REDCNN
 from cpca_jax.models.wgan_vgg import WGANVGG

@@ -3,7 +3,7 @@
 Wu et al., "A cascaded convolutional neural network for X-ray low-dose CT image denoising" (arXiv
 1705.04267) and its released code. A stage is a 3x3 convolution with ReLU, `depth` more with batch
 normalisation and ReLU, and a last one to a single map: the noise, which is subtracted. From the
-second stage on it sees two maps, the present estimate and the original quarter-dose slice.
+second stage on it sees two maps, the present estimate and the original low-dose slice.
 
 Stages are trained one by one (`cpca_jax.stagewise`): all but the last are constants.
 """
@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from cpca_jax.models.along_z import Features
-from cpca_jax.models.layers import BatchNorm, Conv, as_answer, padded_conv2d
+from cpca_jax.layers.conv3d import Features
+from cpca_jax.layers.layers import BatchNorm, Conv, as_answer, padded_conv2d
 from cpca_jax.types import Centres, Slabs
 
 
@@ -26,7 +26,7 @@ class Cascade(nn.Module):
         stages: networks in the chain; the released script trains 4.
         depth: layers with batch normalisation in a stage; 5 in the released script.
         features: maps of every layer but the last.
-        see_original: from the second stage on, also see the quarter-dose slice (released
+        see_original: from the second stage on, also see the low-dose slice (released
             default), or only the estimate (its other variant).
         momentum: of the running moments of batch normalisation.
         dtype: of the computation; parameters and answer are float32.

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from cpca_jax.models.layers import FINAL_ACTIVATIONS, as_answer, chain
+from cpca_jax.layers.layers import FINAL_ACTIVATIONS, as_answer, chain
 from cpca_jax.types import Centres, Slabs
 
 EDGES = (9, 3, 5)

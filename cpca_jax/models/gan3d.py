@@ -11,15 +11,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from cpca_jax.layers.layers import BatchNorm, Conv, as_answer, centre_slices, chain, padded_conv2d
 from cpca_jax.models.critic import StridedConv, scored
-from cpca_jax.models.layers import (
-    BatchNorm,
-    Conv,
-    as_answer,
-    centre_slices,
-    chain,
-    padded_conv2d,
-)
 from cpca_jax.types import Centres, Scores, Slabs
 
 SLICES = (1, 3, 5, 7, 9, 11, 13, 15)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from cpca_jax.models.layers import (
+from cpca_jax.layers.layers import (
     FINAL_ACTIVATIONS,
     Conv,
     Deconv,

@@ -22,7 +22,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from cpca_jax.errors import ConfigError, WeightsError
-from cpca_jax.models.convolution import correlate
+from cpca_jax.layers.conv2d import correlate
 from cpca_jax.types import Params
 
 # Arrays by layer and by "kernel" or "bias".

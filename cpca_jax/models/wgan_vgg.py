@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from cpca_jax.models.layers import FINAL_ACTIVATIONS, as_answer, chain
+from cpca_jax.layers.layers import FINAL_ACTIVATIONS, as_answer, chain
 from cpca_jax.types import Centres, Slabs
 
 LAYERS = 8

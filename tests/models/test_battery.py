@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cpca_jax import models, transfer, trees
+from cpca_jax import models, trees
+from cpca_jax.layers.layers import MOMENTS, STATISTICS
 from cpca_jax.models import CRITICS, MODELS, build_critic, build_generator, count_weights
-from cpca_jax.models.layers import MOMENTS, STATISTICS
+from cpca_jax.training import transfer
 
 # Fields that make each network narrow, and sensitive everywhere, without changing its depth.
 NARROW = {

@@ -1,0 +1,191 @@
+"""Two dose levels of one scan become a pair; patients become training, validation and test.
+
+The AAPM-Mayo files carry the same dose tags in both levels, so the level is what the folder
+is called (`folders.dose_level`), and the pixels must bear it out (`doses`). Slices are matched
+by where they are, never by file name or by order.
+"""
+
+import dataclasses
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from cpca_jax.data import folders
+from cpca_jax.data.dicom.series import SAME_PLACE_MM, Series
+from cpca_jax.errors import ConfigError, DicomError
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = (TRAIN, VALIDATION, TEST)
+_HELD_OUT_SHARE = 0.15
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two dose levels of one scan, slice by slice at the same places.
+
+    Attributes:
+        full: the full dose.
+        low: the low dose.
+    """
+
+    full: Series
+    low: Series
+
+    @property
+    def label(self) -> str:
+        """For messages: patient key, kernel, thickness."""
+        return self.full.label
+
+
+def find_pairs(series: Sequence[Series]) -> tuple[tuple[Pair, ...], list[str]]:
+    """Match the dose levels by patient, kernel, thickness and geometry.
+
+    Args:
+        series: all series of a collection.
+
+    Returns:
+        The pairs, and a message for each series or group that has no partner.
+    """
+    groups: dict[tuple[str, str, float], list[Series]] = defaultdict(list)
+    for one in series:
+        first = one.first
+        groups[first.patient_key, first.kernel, round(first.thickness_mm, 3)].append(one)
+    pairs: list[Pair] = []
+    refused: list[str] = []
+    for key in sorted(groups):
+        try:
+            pairs.extend(_pairs_of_group(groups[key]))
+        except DicomError as error:
+            refused.append(str(error))
+    return tuple(pairs), refused
+
+
+def check_geometry(full: Series, low: Series) -> None:
+    """Refuse two series that are not the same slices.
+
+    Raises:
+        DicomError: matrix, pixel spacing, orientation, positions or in-plane origin differ.
+    """
+    label, one, other = full.label, full.first, low.first
+    if one.shape != other.shape:
+        raise DicomError(
+            f"{label}: Rows and Columns are {one.shape} in the full and {other.shape} in the "
+            "low dose, must be equal"
+        )
+    if not np.allclose(one.spacing_mm, other.spacing_mm, rtol=1e-4, atol=0):
+        raise DicomError(
+            f"{label}: PixelSpacing is {one.spacing_mm} in the full and {other.spacing_mm} "
+            "in the low dose, must be equal"
+        )
+    if not np.allclose(one.orientation, other.orientation, rtol=0, atol=1e-4):
+        raise DicomError(
+            f"{label}: ImageOrientationPatient differs between the dose levels, must be equal"
+        )
+    lone_full = _without_partner(full, low)
+    lone_low = _without_partner(low, full)
+    if lone_full or lone_low:
+        places = ", ".join(f"{place:g}" for place in (lone_full + lone_low)[:3])
+        raise DicomError(
+            f"{label}: {len(lone_full)} of {len(full.headers)} full-dose and "
+            f"{len(lone_low)} of {len(low.headers)} low-dose slices have no "
+            f"partner at their position (first: {places} mm), must have one each"
+        )
+    origins = [np.array([h.origin_mm for h in side.headers]) for side in (full, low)]
+    shift = float(np.linalg.norm(origins[0] - origins[1], axis=1).max())
+    if shift > 2 * SAME_PLACE_MM:
+        raise DicomError(
+            f"{label}: ImagePositionPatient differs by {shift:g} mm between the dose levels, "
+            "must be equal"
+        )
+
+
+def split_patients(
+    patients: Sequence[str],
+    *,
+    test: Sequence[str] = (),
+    validation: Sequence[str] = (),
+    seed: int = 0,
+) -> dict[str, str]:
+    """Give every patient one split, so that none can be in two.
+
+    Without lists: 15 % test and 15 % validation (rounded, at least one patient each), the
+    rest training, in an order that hangs on the seed and the names alone. Few patients:
+    one is training; two are training and test; three are one of each. With a list, the lists
+    are used as they stand and all others are training patients.
+
+    Args:
+        patients: all patients; repetitions do not count.
+        test: those to test on.
+        validation: those to validate on.
+        seed: of the order.
+
+    Returns:
+        Split of each patient: "train", "validation" or "test".
+
+    Raises:
+        ConfigError: a listed patient is unknown, or is in both lists.
+    """
+    known = sorted(set(patients))
+    for name, listed in ((TEST, test), (VALIDATION, validation)):
+        unknown = sorted(set(listed) - set(known))
+        if unknown:
+            raise ConfigError(
+                f"--{name}: {unknown[0]} is not a patient, must be among {', '.join(known)}"
+            )
+    both = sorted(set(test) & set(validation))
+    if both:
+        raise ConfigError(f"--{TEST} and --{VALIDATION}: {both[0]} is in both, must be in one")
+    splits = dict.fromkeys(known, TRAIN) | dict.fromkeys(test, TEST)
+    splits |= dict.fromkeys(validation, VALIDATION)
+    left = sorted((p for p in known if splits[p] == TRAIN), key=lambda p: _order(seed, p))
+    share = max(1, int(_HELD_OUT_SHARE * len(known) + 0.5))
+    for name in (TEST, VALIDATION):
+        taken = 0 if test or validation else min(share, len(left) - 1)
+        splits |= dict.fromkeys(left[: max(taken, 0)], name)
+        left = left[max(taken, 0) :]
+    return splits
+
+
+def _order(seed: int, patient: str) -> str:
+    return hashlib.sha256(f"{seed}:{patient}".encode()).hexdigest()
+
+
+def _pairs_of_group(group: Sequence[Series]) -> list[Pair]:
+    """The pairs among all series of one patient, kernel and thickness."""
+    label = group[0].label
+    fulls = [one for one in group if one.dose_level == folders.FULL]
+    lows = [one for one in group if one.dose_level == folders.LOW]
+    if not fulls or not lows:
+        missing = "full" if lows else "low" if fulls else "full or low"
+        raise DicomError(
+            f"{label}: no {missing} dose level among {len(group)} series, must lie in folders "
+            f"named like {missing.split()[0]}_3mm or '{missing.split()[0]} dose images'"
+        )
+    if len(fulls) == len(lows) == 1:
+        check_geometry(fulls[0], lows[0])
+        return [Pair(fulls[0], lows[0])]
+    fitting = [(f, q) for f in fulls for q in lows if _fits(f, q)]
+    alone = {id(f) for f, _ in fitting}, {id(q) for _, q in fitting}
+    if not len(fitting) == len(fulls) == len(lows) == len(alone[0]) == len(alone[1]):
+        raise DicomError(
+            f"{label}: {len(fulls)} full-dose and {len(lows)} low-dose series in "
+            f"{len(fitting)} combinations of equal geometry, must be one to one"
+        )
+    return [Pair(f, q) for f, q in fitting]
+
+
+def _fits(full: Series, low: Series) -> bool:
+    try:
+        check_geometry(full, low)
+    except DicomError:
+        return False
+    return True
+
+
+def _without_partner(series: Series, other: Series) -> list[float]:
+    """Positions of the slices that `other` has no slice at."""
+    theirs = np.asarray(other.positions_mm)
+    nearest = [float(np.min(np.abs(theirs - place))) for place in series.positions_mm]
+    return [p for p, d in zip(series.positions_mm, nearest, strict=True) if d > SAME_PLACE_MM]

@@ -1,0 +1,151 @@
+"""How the patients become training, validation and test, as the user wants it."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cpca_jax.data.collections import pairs
+from cpca_jax.data.collections.published import SPLITS_BY_NAME
+from cpca_jax.data.dicom.series import Series
+from cpca_jax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitChoice:
+    """One of three: lists or nothing (see `pairs.split_patients`), a name, or a file.
+
+    Attributes:
+        test: patients to test on.
+        validation: patients to validate on.
+        by: name of a published split, see `published.SPLITS_BY_NAME`.
+        file: a JSON object {patient: "train", "validation" or "test"}.
+        seed: of the order where no list says anything.
+    """
+
+    test: Sequence[str] = ()
+    validation: Sequence[str] = ()
+    by: str | None = None
+    file: Path | None = None
+    seed: int = 0
+
+    @property
+    def described(self) -> str:
+        """In a few words, without the file's name."""
+        if self.by:
+            return f"published split {self.by}"
+        if self.file:
+            return "a file of patients"
+        return "lists" if self.test or self.validation else f"seed {self.seed}"
+
+    def published(self) -> Callable[[str], str | None] | None:
+        """Which split a patient is in, None for one in none; None where no table is wanted.
+
+        Raises:
+            ConfigError: an unknown name, a file that is no such object, or several choices.
+        """
+        chosen = [
+            name
+            for name, value in (
+                ("--test or --validation", self.test or self.validation),
+                ("--split_by", self.by),
+                ("--split_file", self.file),
+            )
+            if value
+        ]
+        if len(chosen) > 1:
+            raise ConfigError(f"{' and '.join(chosen)}: give one of them")
+        if self.by and self.by not in SPLITS_BY_NAME:
+            known = ", ".join(SPLITS_BY_NAME)
+            raise ConfigError(f"--split_by is {self.by!r}, must be in {known}")
+        if self.by:
+            return SPLITS_BY_NAME[self.by]
+        return _read(self.file).get if self.file else None
+
+    def assign(self, patients: Sequence[str]) -> dict[str, str]:
+        """The split of each patient.
+
+        Args:
+            patients: all patients; with a table, those of the table.
+
+        Raises:
+            ConfigError: see `published` and `pairs.split_patients`.
+        """
+        table = self.published()
+        if table is None:
+            lists = {"test": self.test, "validation": self.validation}
+            return pairs.split_patients(patients, **lists, seed=self.seed)
+        return {patient: split for patient in sorted(set(patients)) if (split := table(patient))}
+
+
+def require_studies_whole(series: Iterable[Series], splits: Mapping[str, str]) -> None:
+    """Refuse splits that part one study.
+
+    Where PatientID says nothing, folders stand for patients, and two folders may hold scans of the
+    same one.
+
+    Args:
+        series: all series that the splits are of.
+        splits: split of each patient; those in none do not matter.
+
+    Raises:
+        ConfigError: two patients share a StudyInstanceUID and are in different splits.
+    """
+    seen: dict[str, str] = {}
+    for one in series:
+        patient, study = one.first.patient_key, one.first.study_key
+        if not study or patient not in splits:
+            continue
+        other = seen.setdefault(study, patient)
+        if splits[other] != splits[patient]:
+            raise ConfigError(
+                f"{other} and {patient} share a StudyInstanceUID and are in splits "
+                f"{splits[other]} and {splits[patient]}: if they are one patient, put them in one "
+                "split with --split_file; if not, their files were made anonymous wrongly"
+            )
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        table = json.loads(path.read_bytes(), object_pairs_hook=_once)
+    except OSError as error:
+        raise ConfigError(f"--split_file: {path.name}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"--split_file: {path.name}: is no JSON ({error})") from error
+    if not isinstance(table, dict) or not table:
+        raise ConfigError(f'--split_file: {path.name}: must be {{"L096": "test", ...}}')
+    for patient, split in table.items():
+        if split not in pairs.SPLITS:
+            known = ", ".join(pairs.SPLITS)
+            raise ConfigError(
+                f"--split_file: {path.name}: {patient} is in {split!r}, must be in {known}"
+            )
+    return table
+
+
+def _once(rows: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON lets a key stand twice and the last one win; a patient is in one split."""
+    table: dict[str, Any] = {}
+    for patient, split in rows:
+        if patient in table:
+            raise ConfigError(f"--split_file: {patient} is listed twice, must be in one split")
+        table[patient] = split
+    return table
+
+
+def held_out(patients: Iterable[str], folds: int, fold: int) -> frozenset[str]:
+    """The patients of one fold of a cross-validation: every `folds`-th by name.
+
+    Args:
+        patients: all of them, in any order, each as often as it likes.
+        folds: how many parts.
+        fold: which of them, from 0.
+
+    Raises:
+        ConfigError: fewer patients than folds.
+    """
+    names = sorted(set(patients))
+    if len(names) < folds:
+        raise ConfigError(f"config.data.folds: {folds}; there are only {len(names)} patients")
+    return frozenset(names[fold::folds])

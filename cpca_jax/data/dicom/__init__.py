@@ -1,0 +1,1 @@
+"""CT slices and series as DICOM stores them, read with checks and written as derived series."""

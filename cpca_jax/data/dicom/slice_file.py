@@ -1,0 +1,242 @@
+"""Reading single CT slices from DICOM files; the only module that knows pydicom.
+
+pydicom is lenient: it hands out stored values as if they were HU where the rescale
+attributes are missing, and gives pixels a third axis where Rows is too small. Here everything
+that a CT slice must have is checked, and each failure is one `DicomError`.
+"""
+
+import dataclasses
+import functools
+import io
+import logging
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from jaxtyping import Bool, Float32, Int16, Int32, Shaped
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from cpca_jax import units
+from cpca_jax.data.dicom import header as headers
+from cpca_jax.data.dicom.attributes import Attributes, Reported
+from cpca_jax.data.dicom.header import STRICT, Allowances, Header
+from cpca_jax.errors import DicomError
+
+# pydicom's messages may quote values of the file, and what the decoders complain about
+# becomes an error here.
+for _library in ("pydicom", "pylibjpeg", "openjpeg"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL + 1)
+
+# Nothing else is read from a file: names, dates and private elements stay where they are.
+_HEADER_TAGS = [
+    "SpecificCharacterSet",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "ImageType",
+    "Modality",
+    "PatientID",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "InstanceNumber",
+    "ConvolutionKernel",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "NumberOfFrames",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "LossyImageCompression",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+]
+_PIXEL_TAGS = ["PixelData"]
+# Which package decodes a transfer syntax. Those for JPEG Lossless are not among this
+# project's requirements: one is large, the other under GPL-3.
+_CODECS = {
+    "1.2.840.10008.1.2.4.57": "python-gdcm or pylibjpeg-libjpeg",
+    "1.2.840.10008.1.2.4.70": "python-gdcm or pylibjpeg-libjpeg",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+}
+# Readers look ahead by less than this.
+_LARGE_READ = 1 << 20
+_JPEG_2000_CODEC = "pylibjpeg and pylibjpeg-openjpeg"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Slice(Header):
+    """A CT slice as its file holds it.
+
+    Attributes:
+        stored: int32 (y x), stored values; HU are slope * stored + intercept.
+        outside: where the file says that a pixel lies outside the scan.
+    """
+
+    stored: Int32[np.ndarray, "y x"]
+    outside: Bool[np.ndarray, "y x"]
+
+    @functools.cached_property
+    def hu(self) -> Float32[np.ndarray, "y x"]:
+        """HU, not rounded; padding is air."""
+        hu = self.stored * np.float64(self.slope) + self.intercept
+        return np.where(self.outside, units.AIR_HU, hu).astype(np.float32)
+
+    @property
+    def pixels_hu(self) -> Int16[np.ndarray, "y x"]:
+        """HU, rounded; padding and all below -1024 HU are -1024."""
+        return units.whole_hu(self.hu)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file looks like DICOM, from its first 132 bytes.
+
+    With a preamble "DICM" stands at byte 128; without one the file must begin with an element
+    of group 2 or 8 that has a sensible value representation or length. False for files that
+    cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+    except OSError:
+        return False
+    if start[128:] == b"DICM":
+        return True
+    if len(start) < 132 or start[:2] not in (b"\x02\x00", b"\x08\x00") or start[3] != 0:
+        return False
+    length = int.from_bytes(start[4:8], "little")
+    return bool(re.fullmatch(rb"[A-Z]{2}", start[4:6])) or length < 256
+
+
+def has_executable_preamble(path: Path) -> bool:
+    """Whether the 128 bytes before "DICM" begin like a Windows or Linux program.
+
+    Such a file is DICOM and a program at once. Its data set may be sound; what is written from it
+    begins with zeros.
+    """
+    with Reported(path.name, "the file"), path.open("rb") as file:
+        return file.read(4).startswith((b"MZ", b"\x7fELF"))
+
+
+def read_header(path: Path, *, root: Path | None = None, allowances: Allowances = STRICT) -> Header:
+    """Read and check everything about a slice but its pixels.
+
+    Args:
+        path: a DICOM file, with or without the 128-byte preamble.
+        root: the folder of the collection, see `header.check`.
+        allowances: what may be missing.
+
+    Returns:
+        The checked header.
+
+    Raises:
+        DicomError: not DICOM, not CT, several frames, colour, no HU, no geometry, damaged.
+    """
+    dataset = _dataset(path, _HEADER_TAGS)
+    return headers.check(Attributes(path.name, dataset), path, root=root, allowances=allowances)
+
+
+def read_slice(path: Path, *, root: Path | None = None, allowances: Allowances = STRICT) -> Slice:
+    """Read a slice with its pixels.
+
+    Args:
+        path: a DICOM file; compressed pixels need the packages of requirements.txt.
+        root: as in `read_header`.
+        allowances: as in `read_header`.
+
+    Returns:
+        The slice.
+
+    Raises:
+        DicomError: as `read_header`, and for pixels that are truncated, do not fit the
+            header, or need a decoder that is not installed.
+    """
+    dataset = _dataset(path, _HEADER_TAGS + _PIXEL_TAGS)
+    attributes = Attributes(path.name, dataset)
+    header = headers.check(attributes, path, root=root, allowances=allowances)
+    stored = _stored_pixels(dataset, header).astype(np.int32)
+    fields = {field.name: getattr(header, field.name) for field in dataclasses.fields(header)}
+    low, high = header.padding or (1, 0)
+    return Slice(**fields, stored=stored, outside=(stored >= low) & (stored <= high))
+
+
+class _BoundedReader(io.BufferedReader):
+    """A file that refuses to be asked for much more than it has.
+
+    An element may claim four gigabytes, and a plain read would allocate them first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._label, self._size = path.name, os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As a plain file's; DicomError for an element that cannot be there."""
+        if size is not None and size > _LARGE_READ:
+            left = self._size - self.tell()
+            if size > left:
+                lie = f"an element claims {size} bytes where {left} are left"
+                raise DicomError(f"{self._label}: {lie}; export the file again")
+        return super().read(size)
+
+
+def _dataset(path: Path, tags: list[str]) -> pydicom.Dataset:
+    with Reported(path.name, "the file"):
+        path.stat()  # a missing file is not "not DICOM"
+        if not is_dicom(path):
+            raise DicomError(f"{path.name}: is not a DICOM file")
+        # force: without a preamble pydicom reads only on demand. What is not CT is refused
+        # in any case.
+        with _BoundedReader(path) as file:
+            return pydicom.dcmread(
+                file,
+                stop_before_pixels="PixelData" not in tags,
+                force=True,
+                specific_tags=list(tags),
+            )
+
+
+def _stored_pixels(dataset: pydicom.Dataset, header: Header) -> Shaped[np.ndarray, "y x"]:
+    name = header.path.name
+    _require_decodable(dataset, header)
+    with Reported(name, "PixelData"):
+        # Unused high bits are cleared or sign-extended by pydicom.
+        stored = np.asarray(dataset.pixel_array)
+    if stored.shape != header.shape:
+        found = " x ".join(map(str, stored.shape))
+        wanted = f"Rows x Columns, {header.shape[0]} x {header.shape[1]}"
+        raise DicomError(f"{name}: PixelData decodes to {found} pixels, must be {wanted}")
+    return stored
+
+
+def _require_decodable(dataset: pydicom.Dataset, header: Header) -> None:
+    name = header.path.name
+    with Reported(name, "TransferSyntaxUID"):
+        if "TransferSyntaxUID" not in dataset.file_meta:
+            implicit, little = dataset.original_encoding
+            explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+        syntax = dataset.file_meta.TransferSyntaxUID
+        if "PixelData" not in dataset:
+            raise DicomError(f"{name}: PixelData is missing; export the file again")
+        if syntax.is_encapsulated:
+            if not get_decoder(syntax).is_available:
+                package = _CODECS.get(str(syntax), _JPEG_2000_CODEC)
+                raise DicomError(f"{name}: TransferSyntaxUID {syntax.name} needs {package}")
+            return
+        found, wanted = len(dataset.PixelData), 2 * header.shape[0] * header.shape[1]
+        if found not in {wanted, wanted + wanted % 2}:
+            raise DicomError(f"{name}: PixelData has {found} bytes, must have {wanted}")

@@ -1,0 +1,1 @@
+"""What trainings read: paired volumes in HU beside a manifest, and patches cut from them."""

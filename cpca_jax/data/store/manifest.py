@@ -1,0 +1,211 @@
+"""The manifest of a store: what is in it, in JSON, checked on the way in and out.
+
+A JSON object {"format": "cpca_jax store", "version": 2, "series": [...]}; each series holds
+the fields of `SeriesInfo` and, under "low" and "full", the array's file, its SHA-256 and
+the digests of the slices that it was made from ("sources"). Nothing in it is an attribute of
+a patient.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpca_jax.data.collections.pairs import SPLITS
+from cpca_jax.errors import StoreError
+
+FORMAT = "cpca_jax store"
+VERSION = 2
+# In version 1 the low dose stood under "quarter".
+_LOW_IN_VERSION_1 = "quarter"
+NAME = "manifest.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class SeriesInfo:
+    """What is known about a paired series beside its pixels.
+
+    Attributes:
+        name: unique in the store; letters, digits, ".", "_", "-".
+        patient: patient key, see `folders.patient_key`.
+        split: "train", "validation" or "test"; the same for all series of a patient.
+        kernel: convolution kernel.
+        thickness_mm: slice thickness; 0 if unknown.
+        spacing_mm: distance of rows and of columns (y, x).
+        positions_mm: place of each slice along the normal, ascending.
+        simulated: whether the low dose was made from the full dose.
+        dose: share of the full dose that the low dose stands for.
+        lesions: of a phantom; each has z, y, x (array indices), radius_mm, contrast_hu.
+    """
+
+    name: str
+    patient: str
+    split: str
+    kernel: str
+    thickness_mm: float
+    spacing_mm: tuple[float, float]
+    positions_mm: tuple[float, ...]
+    simulated: bool = False
+    dose: float = 0.25
+    lesions: tuple[dict[str, float], ...] = ()
+
+    def check(self) -> None:
+        """Refuse fields that cannot be right.
+
+        Raises:
+            StoreError: a name that is no plain file name, an unknown split, positions that
+                do not ascend, spacing or dose that is not positive.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise StoreError("a series' name must be letters, digits, '.', '_' and '-'")
+        if self.split not in SPLITS:
+            raise StoreError(f"{self.name}: split {self.split!r} must be in {', '.join(SPLITS)}")
+        if not (np.isfinite(self.positions_mm).all() and (np.diff(self.positions_mm) > 0).all()):
+            raise StoreError(f"{self.name}: positions_mm must be finite and ascend")
+        if not (min(self.spacing_mm) > 0 and 0 < self.dose <= 1 and self.thickness_mm >= 0):
+            raise StoreError(
+                f"{self.name}: spacing_mm and dose must be positive, thickness_mm not negative"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayFile:
+    """One dose level of a series.
+
+    Attributes:
+        file: base name of the .npy file.
+        sha256: of that file.
+        sources: digests of the slices' identifiers, in the order of z; may be empty.
+    """
+
+    file: str
+    sha256: str
+    sources: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A series in the manifest: what is known about it, and its two arrays."""
+
+    info: SeriesInfo
+    low: ArrayFile
+    full: ArrayFile
+
+
+def read(root: Path) -> tuple[Entry, ...]:
+    """Read and check the manifest of the store at `root`.
+
+    Raises:
+        StoreError: missing, not JSON, of another version, or with fields that cannot be right.
+    """
+    entries: list[Entry] = []
+    for number, row in enumerate(_rows(root)):
+        try:
+            entry = entry_of(row)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            problem = f"series {number} is not valid ({type(error).__name__}: {error})"
+            raise _damaged(root, problem) from error
+        entry.info.check()
+        for array in (entry.low, entry.full):
+            if Path(array.file).name != array.file:
+                raise _damaged(root, f"{entry.info.name}: file is no plain file name")
+        entries.append(entry)
+    check_together(entry.info for entry in entries)
+    return tuple(entries)
+
+
+def as_json(entries: Sequence[Entry]) -> str:
+    """The manifest of these series.
+
+    Raises:
+        StoreError: see `check_together`.
+    """
+    check_together(entry.info for entry in entries)
+    rows = [row_of(entry) for entry in entries]
+    manifest = {"format": FORMAT, "version": VERSION, "series": rows}
+    return json.dumps(manifest, indent=1, allow_nan=False) + "\n"
+
+
+def row_of(entry: Entry) -> dict[str, Any]:
+    """A series as it stands in the manifest."""
+    arrays = {"low": entry.low, "full": entry.full}
+    row = dataclasses.asdict(entry.info)
+    return row | {dose: dataclasses.asdict(array) for dose, array in arrays.items()}
+
+
+def entry_of(row: dict[str, Any]) -> Entry:
+    """The inverse of `row_of`; raises whatever a row of another kind makes it raise."""
+    return Entry(_info(row), _array_file(row["low"]), _array_file(row["full"]))
+
+
+def check_together(series: Iterable[SeriesInfo]) -> None:
+    """Refuse two series of one name, and a patient in two splits.
+
+    Raises:
+        StoreError: naming the series or the patient.
+    """
+    names: set[str] = set()
+    splits: dict[str, str] = {}
+    for info in series:
+        if info.name in names:
+            raise StoreError(f"{info.name}: two series of this name, must be one")
+        names.add(info.name)
+        if splits.setdefault(info.patient, info.split) != info.split:
+            raise StoreError(
+                f"patient {info.patient} is in splits {splits[info.patient]} and {info.split}, "
+                "must be in one"
+            )
+
+
+def _rows(root: Path) -> list[Any]:
+    path = root / NAME
+    if not path.is_file():
+        raise StoreError(f"{root.name}: is not a store (no {NAME}); make one with prepare.py")
+    try:
+        manifest = json.loads(path.read_bytes())
+        found = manifest.get("format"), manifest.get("version")
+        entries = manifest.get("series")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise _damaged(root, f"cannot be read ({type(error).__name__})") from error
+    if found not in {(FORMAT, VERSION), (FORMAT, 1)}:
+        wanted = (FORMAT, VERSION)
+        raise _damaged(root, f"format and version are {found}, must be {wanted}")
+    if not isinstance(entries, list) or not entries:
+        raise _damaged(root, "lists no series")
+    return entries if found == (FORMAT, VERSION) else [_of_version_1(row) for row in entries]
+
+
+def _of_version_1(row: Any) -> Any:
+    """Return a row of a version 1 manifest as version 2 has it."""
+    if not isinstance(row, dict) or _LOW_IN_VERSION_1 not in row:
+        return row
+    return {"low": row[_LOW_IN_VERSION_1], **row}
+
+
+def _array_file(row: dict[str, Any]) -> ArrayFile:
+    sources = tuple(str(source) for source in row["sources"])
+    return ArrayFile(str(row["file"]), str(row["sha256"]), sources)
+
+
+def _info(entry: dict[str, Any]) -> SeriesInfo:
+    y, x = entry["spacing_mm"]
+    return SeriesInfo(
+        name=str(entry["name"]),
+        patient=str(entry["patient"]),
+        split=str(entry["split"]),
+        kernel=str(entry["kernel"]),
+        thickness_mm=float(entry["thickness_mm"]),
+        spacing_mm=(float(y), float(x)),
+        positions_mm=tuple(float(position) for position in entry["positions_mm"]),
+        simulated=bool(entry["simulated"]),
+        dose=float(entry["dose"]),
+        lesions=tuple({key: float(v) for key, v in row.items()} for row in entry["lesions"]),
+    )
+
+
+def _damaged(root: Path, problem: str) -> StoreError:
+    return StoreError(f"{root.name}/{NAME}: {problem}; prepare the store again")

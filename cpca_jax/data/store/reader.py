@@ -1,0 +1,176 @@
+"""A store: paired volumes in HU as memory-mapped arrays beside a manifest.
+
+    STORE/manifest.json      see `manifest`
+    STORE/NAME.low.npy   int16 HU, (z y x)
+    STORE/NAME.full.npy      the same slices at full dose
+
+It appears complete or not at all, and no array is ever unpickled.
+"""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from cpca_jax.data.collections.pairs import SPLITS
+from cpca_jax.data.neighbours import neighbour_runs
+from cpca_jax.data.store import manifest
+from cpca_jax.data.store.manifest import ArrayFile, SeriesInfo
+from cpca_jax.data.store.writer import StoreWriter
+from cpca_jax.errors import ConfigError, StoreError
+from cpca_jax.runtime.files import file_digest
+from cpca_jax.types import VolumeHU
+
+__all__ = ["PairedSeries", "SeriesInfo", "Store", "StoreWriter", "open_store"]
+
+# Slices further apart than this many thicknesses are not neighbours, however regular: what
+# lies between them is in neither.
+_LONGEST_STEP = 2.0
+# Nor are they where the thickness is unknown and no scanner makes slices as thick as that.
+_LONGEST_MM = 20.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PairedSeries(SeriesInfo):
+    """One scan at two dose levels.
+
+    Attributes:
+        low: low dose, int16 HU (z y x); read-only, on disk until touched.
+        full: the same slices at full dose.
+    """
+
+    low: VolumeHU = dataclasses.field(kw_only=True)
+    full: VolumeHU = dataclasses.field(kw_only=True)
+
+    @property
+    def runs(self) -> tuple[tuple[int, int], ...]:
+        """Stretches (start, stop) of neighbouring slices; together they are the whole series."""
+        longest = min(_LONGEST_STEP * self.thickness_mm or _LONGEST_MM, _LONGEST_MM)
+        return tuple(neighbour_runs(self.positions_mm, longest_mm=longest))
+
+    def centres(self, slices: int) -> Int[np.ndarray, " n"]:
+        """Slices that have (slices - 1) / 2 neighbours on each side, at the regular step.
+
+        The regular step is the smallest of the series, within 1 %, and at most two slice
+        thicknesses and 20 mm.
+
+        Args:
+            slices: odd; 1 needs no neighbour and gives all slices.
+
+        Returns:
+            z indices, ascending; may be empty.
+
+        Raises:
+            ConfigError: `slices` is even or below 1.
+        """
+        if slices < 1 or slices % 2 == 0:
+            raise ConfigError(f"slices is {slices}, must be odd and positive")
+        half = slices // 2
+        inner = [np.arange(start + half, stop - half) for start, stop in self.runs]
+        return np.concatenate([*inner, np.zeros(0, int)]).astype(int)
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """An open store.
+
+    Attributes:
+        root: its folder.
+        series: all its series, in the order of the manifest.
+        fingerprint: SHA-256 over names, splits and digests of all arrays: what a run was
+            trained on.
+    """
+
+    root: Path
+    series: tuple[PairedSeries, ...]
+    fingerprint: str
+
+    def split(self, name: str) -> tuple[PairedSeries, ...]:
+        """The series of one split.
+
+        Raises:
+            StoreError: it has none.
+        """
+        chosen = tuple(series for series in self.series if series.split == name)
+        if not chosen:
+            known = ", ".join(s for s in SPLITS if any(x.split == s for x in self.series))
+            raise StoreError(f"{self.root.name}: no series in split {name!r}, only in {known}")
+        return chosen
+
+
+def open_store(root: Path, *, verify: bool = False) -> Store:
+    """Open a store for reading.
+
+    Args:
+        root: its folder.
+        verify: also read all arrays and compare their digests.
+
+    Returns:
+        The store; arrays are mapped, not read.
+
+    Raises:
+        StoreError: missing, of another version, incomplete or damaged.
+    """
+    series: list[PairedSeries] = []
+    lines: list[str] = []
+    for entry in manifest.read(root):
+        info = entry.info
+        low, full = (_array(root, file, info) for file in (entry.low, entry.full))
+        if low.shape != full.shape:
+            shapes = f"{low.shape} in low and {full.shape} in full dose"
+            raise StoreError(f"{root.name}: {info.name} has shape {shapes}, must be equal")
+        if verify:
+            _verify(root, entry.low)
+            _verify(root, entry.full)
+        series.append(PairedSeries(**_fields(info), low=low, full=full))
+        lines.append(" ".join((info.name, info.split, entry.low.sha256, entry.full.sha256)))
+    fingerprint = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    return Store(root, tuple(series), fingerprint)
+
+
+def with_kernels(
+    series: tuple[PairedSeries, ...], kernels: tuple[str, ...]
+) -> tuple[PairedSeries, ...]:
+    """The series reconstructed with one of the kernels; all where none is named.
+
+    Raises:
+        StoreError: none is left; the message names the kernels there are.
+    """
+    kept = tuple(s for s in series if not kernels or s.kernel in kernels)
+    if not kept:
+        there = ", ".join(sorted({s.kernel for s in series}))
+        raise StoreError(
+            f"config.data.kernels: no series with {', '.join(kernels)}; there are {there}"
+        )
+    return kept
+
+
+def _fields(info: SeriesInfo) -> dict[str, Any]:
+    return {field.name: getattr(info, field.name) for field in dataclasses.fields(info)}
+
+
+def _array(root: Path, file: ArrayFile, info: SeriesInfo) -> VolumeHU:
+    name = f"{root.name}: {file.file}"
+    try:
+        array: VolumeHU = np.load(root / file.file, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise StoreError(f"{name} is missing; prepare the store again") from None
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        reason = "is truncated or no .npy file of numbers"
+        raise StoreError(f"{name} {reason}; prepare the store again") from error
+    if array.dtype != np.int16 or array.ndim != 3 or len(array) != len(info.positions_mm):
+        wanted = f"must be int16 ({len(info.positions_mm)}, y, x)"
+        raise StoreError(f"{name} is {array.dtype} {array.shape}, {wanted}")
+    return array
+
+
+def _verify(root: Path, file: ArrayFile) -> None:
+    found = file_digest(root / file.file)
+    if found != file.sha256:
+        raise StoreError(
+            f"{root.name}: {file.file} has SHA-256 {found[:12]}..., must be "
+            f"{file.sha256[:12]}...; prepare the store again"
+        )

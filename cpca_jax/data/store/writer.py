@@ -1,0 +1,237 @@
+"""Writing a store so that it appears complete or not at all."""
+
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpca_jax.data.store import manifest
+from cpca_jax.data.store.manifest import ArrayFile, SeriesInfo
+from cpca_jax.errors import StoreError
+from cpca_jax.runtime import files
+from cpca_jax.runtime.files import file_digest
+from cpca_jax.types import SliceHU, VolumeHU
+
+_PROGRESS = "progress.jsonl"
+
+
+class StoreWriter:
+    """Writes a new store: all of it, or nothing.
+
+    A context manager. Series go to a folder beside the store's (.NAME.partial), which gets its
+    name only when everything is on disk. On an error it is removed. After an interruption it
+    stays, and the next writer of the same store may take over its finished series. Only the
+    owner may enter the folder (mode 0700), because it holds images of patients.
+    """
+
+    def __init__(self, root: Path, *, sources: Sequence[Path] = ()) -> None:
+        """Check where the store is to be.
+
+        Args:
+            root: the store's folder; must not exist, or be empty.
+            sources: the folders that are read, if any; the store may not lie in them.
+
+        Raises:
+            StoreError: `root` is taken, a link, or within one of `sources`.
+        """
+        self.root = Path(os.path.abspath(root))
+        files.require_apart(self.root, sources, error=StoreError)
+        if self.root.exists() and any(self.root.iterdir()):
+            raise StoreError(f"{self.root.name}: is not empty, --output must be a new folder")
+        self._entries: list[manifest.Entry] = []
+        self._pages: list[str] = []
+        self._partial = self.root.with_name(f".{self.root.name}.partial")
+        self._finished: dict[str, dict[str, Any]] = {}
+        self._lock = -1
+
+    def __enter__(self) -> "StoreWriter":
+        with self._disk_errors():
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            if self._partial.is_symlink():
+                raise StoreError(f"{self._partial.name}: is a link, must be a folder")
+            self._partial.mkdir(mode=0o700, exist_ok=True)
+            self._lock = os.open(self._partial, os.O_RDONLY)
+            self._require_alone()
+            self._finished = _finished(self._partial / _PROGRESS)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        interrupted = error is not None and not isinstance(error, Exception)
+        try:
+            if error is None:
+                self._finish()
+        finally:
+            if not (interrupted and (self._partial / _PROGRESS).exists()):
+                shutil.rmtree(self._partial, ignore_errors=True)
+            os.close(self._lock)
+
+    def take_over(self, key: str, name: str) -> dict[str, Any] | None:
+        """Use a series that an interrupted writer of this store has finished.
+
+        Args:
+            key: of everything that the series was made from, as given to `add`.
+            name: of the series.
+
+        Returns:
+            What was noted about it, or None where it has to be added.
+        """
+        done = self._finished.get(key)
+        if done is None:
+            return None
+        entry: manifest.Entry = done["entry"]
+        intact = all(
+            (self._partial / array.file).is_file()
+            and file_digest(self._partial / array.file) == array.sha256
+            for array in (entry.low, entry.full)
+        )
+        if entry.info.name != name or not intact:
+            return None
+        manifest.check_together([*(one.info for one in self._entries), entry.info])
+        self._entries.append(entry)
+        return dict(done["note"])
+
+    def slice_of(self, name: str, z: int) -> tuple[SliceHU, SliceHU]:
+        """Full and low dose of a slice of a series that is on disk already."""
+        full, low = (
+            np.load(self._partial / f"{name}.{dose}.npy", mmap_mode="r", allow_pickle=False)[z]
+            for dose in ("full", "low")
+        )
+        return np.array(full), np.array(low)
+
+    def add_page(self, name: str, text: str) -> None:
+        """Put a page beside the manifest.
+
+        Args:
+            name: its file's name.
+            text: what it says.
+        """
+        with self._disk_errors():
+            (self._partial / name).write_text(text)
+        self._pages.append(name)
+
+    def add(
+        self,
+        info: SeriesInfo,
+        low: VolumeHU,
+        full: VolumeHU,
+        *,
+        low_sources: Sequence[str] = (),
+        full_sources: Sequence[str] = (),
+        key: str = "",
+        note: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write one series.
+
+        Args:
+            info: what is known about it.
+            low: low dose, int16 HU (z y x).
+            full: the same slices at full dose.
+            low_sources: digests of the slices' identifiers.
+            full_sources: likewise.
+            key: of everything that it was made from; with one, a later writer can take the
+                series over if this one is interrupted.
+            note: for that writer; must be JSON.
+
+        Raises:
+            StoreError: fields or shapes that cannot be right, or the disk does not take it.
+        """
+        info.check()
+        if low.shape != full.shape or len(full) != len(info.positions_mm):
+            shapes = f"{low.shape}, {full.shape} and {len(info.positions_mm)} positions"
+            raise StoreError(f"{info.name}: low, full and positions_mm do not fit: {shapes}")
+        manifest.check_together([*(entry.info for entry in self._entries), info])
+        arrays = [
+            self._write(f"{info.name}.{dose}.npy", volume, tuple(sources))
+            for dose, volume, sources in (
+                ("low", low, low_sources),
+                ("full", full, full_sources),
+            )
+        ]
+        entry = manifest.Entry(info, *arrays)
+        self._entries.append(entry)
+        if key:
+            line = {"key": key, "note": dict(note or {}), "entry": manifest.row_of(entry)}
+            with self._disk_errors(), (self._partial / _PROGRESS).open("a") as stream:
+                stream.write(json.dumps(line) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+
+    def assign_splits(self, splits: Mapping[str, str]) -> None:
+        """Replace the splits of all series added so far.
+
+        For drivers that know only after reading everything which patients are usable.
+
+        Args:
+            splits: split of each patient; all patients must be there.
+        """
+        self._entries = [
+            dataclasses.replace(
+                entry, info=dataclasses.replace(entry.info, split=splits[entry.info.patient])
+            )
+            for entry in self._entries
+        ]
+
+    def _write(self, file: str, volume: VolumeHU, sources: tuple[str, ...]) -> ArrayFile:
+        path = self._partial / file
+        with self._disk_errors():
+            with path.open("wb") as stream:
+                np.save(stream, np.ascontiguousarray(volume), allow_pickle=False)
+                stream.flush()
+                os.fsync(stream.fileno())
+            return ArrayFile(file, file_digest(path), sources)
+
+    def _finish(self) -> None:
+        if not self._entries:
+            raise StoreError(f"{self.root.name}: nothing to store, no store was made")
+        text = manifest.as_json(self._entries)
+        arrays = {array.file for entry in self._entries for array in (entry.low, entry.full)}
+        with self._disk_errors():
+            for path in self._partial.iterdir():
+                # What an interrupted writer left, made from what is no longer there.
+                if path.name not in {*arrays, *self._pages}:
+                    path.unlink()
+            with (self._partial / manifest.NAME).open("w") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            files.sync_folder(self._partial)
+            os.rename(self._partial, self.root)  # replaces an empty folder, never a full one
+            files.sync_folder(self.root.parent)
+
+    def _require_alone(self) -> None:
+        """Two writers of one store must not share the folder."""
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.fstat(self._lock).st_ino == self._partial.stat().st_ino
+        except OSError:
+            mine = False
+        if not mine:
+            os.close(self._lock)
+            raise StoreError(f"{self.root.name}: is being written by another prepare.py")
+
+    def _disk_errors(self) -> AbstractContextManager[None]:
+        return files.disk_errors(self.root.name, error=StoreError)
+
+
+def _finished(progress: Path) -> dict[str, dict[str, Any]]:
+    """What an interrupted writer has finished, by key; a torn line and what follows is not."""
+    finished: dict[str, dict[str, Any]] = {}
+    text = progress.read_text(errors="replace") if progress.is_file() else ""
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+            entry = manifest.entry_of(row["entry"])
+            entry.info.check()
+            finished[row["key"]] = {"entry": entry, "note": dict(row["note"])}
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, StoreError):
+            break
+    return finished

@@ -1,0 +1,1 @@
+"""Trained networks applied to volumes, DICOM series and NIfTI files."""

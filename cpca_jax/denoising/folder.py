@@ -1,0 +1,285 @@
+"""The driver behind denoise.py: scans in, denoised scans of the same kind out.
+
+OUTPUT/NAME/00001.dcm ...  a denoised series, slices in the order of their position
+OUTPUT/FILE.nii.gz         a denoised NIfTI volume, called like its source
+OUTPUT/NAME.json           what was done and measured; NAME.png and NAME.html with `compare`
+OUTPUT/summary.json        every series of the input and what became of it
+
+A series' folder appears complete or not at all; one that is there is never touched again.
+"""
+
+import dataclasses
+import datetime
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cpca_jax.data.dicom import series_checks
+from cpca_jax.data.dicom.attributes import Reported
+from cpca_jax.data.dicom.header import STRICT, Allowances, Header
+from cpca_jax.data.dicom.series import Found, Series, find_series
+from cpca_jax.data.listing import list_files
+from cpca_jax.denoising import before_after, nifti_file
+from cpca_jax.denoising.before_after import Effect
+from cpca_jax.denoising.denoiser import TrainedModel
+from cpca_jax.denoising.dicom_series import SeriesPass, Shown, derived_series
+from cpca_jax.denoising.slab import fitting_slab
+from cpca_jax.errors import ConfigError, InputError, OutputError, TakenError
+from cpca_jax.runtime import files, logs
+from cpca_jax.runtime.files import file_digest
+
+# Of a series' own record, beside its slices.
+_RECORD = ".record.json"
+# What became of a series, as summary.json has it.
+Record = dict[str, Any]
+Job = Callable[[], Record]
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """What the flags of denoise.py choose.
+
+    Attributes:
+        series: names of the series to denoise; none: all.
+        shard: (i, n): every n-th series from the i-th on, counted from 1.
+        slab: slices at once; 0: as many as the device's memory holds.
+        compare: also draw before and after.
+        allowances: what may be missing in the files.
+        keep_private: keep private elements.
+        repair_uids: make up missing UIDs.
+        created: date and time of creation to write; None is now.
+    """
+
+    series: tuple[str, ...] = ()
+    shard: tuple[int, int] = (1, 1)
+    slab: int = 0
+    compare: bool = False
+    allowances: Allowances = STRICT
+    keep_private: bool = False
+    repair_uids: bool = False
+    created: datetime.datetime | None = None
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Part i of n as numbers, 1 <= i <= n, from "i/n".
+
+    Raises:
+        ConfigError: it is anything else.
+    """
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    shard = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= shard[0] <= shard[1]:
+        raise ConfigError(f"--shard is {text}, must be like 1/4: the first of four parts")
+    return shard
+
+
+def denoise_folder(
+    model: TrainedModel, source: Path, output: Path, choices: Choices
+) -> dict[str, Any]:
+    """Denoise the CT series, or the NIfTI volumes, below a folder.
+
+    Args:
+        model: the denoiser.
+        source: folder with DICOM or with NIfTI files, or one NIfTI file.
+        output: folder to write to, outside `source`; may hold series denoised before.
+        choices: the rest.
+
+    Returns:
+        The summary, as written to summary.json.
+
+    Raises:
+        InputError: nothing usable, an unknown series, or, after all others are done, a series or
+            a file that was refused.
+    """
+    if not source.exists():
+        raise InputError(f"{source.name}: is not there, --input must be a folder or a NIfTI file")
+    if source.is_dir():
+        files.require_apart(output, [source])
+    listed = list_files(source)
+    volumes = nifti_file.find_volumes(source, listed)
+    found = None
+    jobs: dict[str, Job] = {}
+    if volumes:
+        for name, path in volumes.items():
+            jobs[name] = functools.partial(_denoise_volume, model, name, path, output, choices)
+    else:
+        found = find_series(source, track=logs.track, allowances=choices.allowances, listed=listed)
+        series_checks.report(found, logs.say)
+        for name, one in name_series(found.series).items():
+            whole = functools.partial(series_checks.require_whole, one, found.series)
+            jobs[name] = functools.partial(_denoise_one, model, name, one, output, choices, whole)
+    outcomes = _run(_chosen(jobs, choices))
+    refused = found.refused if found else ()
+    summary = {"model": model.name, "digest": model.digest, "series": outcomes}
+    summary |= {"refused_files": [*refused], "left_out": _left_out(found)}
+    i, n = choices.shard
+    _write_json(output / ("summary.json" if n == 1 else f"summary-{i}-of-{n}.json"), summary)
+    _require_all_done(outcomes, refused)
+    return summary
+
+
+def _left_out(found: Found | None) -> Record:
+    """What was neither denoised nor refused."""
+    if found is None:
+        return {}
+    counts = {"not DICOM": found.foreign, "localizers": found.localizers}
+    return counts | {"projections": found.projections, "not CT images": [*found.other]}
+
+
+def _run(jobs: dict[str, Job]) -> dict[str, Record]:
+    """Do each; one that is refused does not keep the others."""
+    outcomes: dict[str, Record] = {}
+    for name, job in jobs.items():
+        try:
+            outcomes[name] = job()
+        except InputError as error:
+            logs.say(f"refused: {name}: {error}")
+            outcomes[name] = {"state": "refused", "reason": str(error)}
+    return outcomes
+
+
+def name_series(found: tuple[Series, ...]) -> dict[str, Series]:
+    """A name for each series that may stand in file names: kernel, thickness and a digest.
+
+    The digest is of the first, the middle and the last file, so the same files give the same
+    names on any machine; copies are numbered. Only public identifiers of patients (L096) stand in
+    front.
+
+    Raises:
+        DicomError: a file cannot be read again.
+    """
+    named: dict[str, Series] = {}
+    for one in found:
+        ends = {0, len(one.headers) // 2, len(one.headers) - 1}
+        digest = _files_digest([one.headers[z] for z in sorted(ends)])[:8]
+        patient = one.first.patient_key
+        public = "" if patient.startswith("case-") else patient
+        name = f"{one.file_name(patient=public)}-{digest}"
+        copies = sum(other == name or other.startswith(f"{name}-") for other in named)
+        named[f"{name}-{copies + 1}" if copies else name] = one
+    return dict(sorted(named.items()))
+
+
+def _chosen(jobs: dict[str, Job], choices: Choices) -> dict[str, Job]:
+    unknown = sorted(set(choices.series) - set(jobs))
+    if unknown:
+        raise ConfigError(f"--series: {unknown[0]} is none of {', '.join(jobs)}")
+    kept = [name for name in jobs if not choices.series or name in choices.series]
+    i, n = choices.shard
+    return {name: jobs[name] for name in kept[i - 1 :: n]}
+
+
+def _require_all_done(outcomes: dict[str, Record], refused: tuple[str, ...]) -> None:
+    bad = [name for name, outcome in outcomes.items() if outcome["state"] == "refused"]
+    if bad:
+        reason = outcomes[bad[0]]["reason"]
+        raise InputError(f"{len(bad)} of {len(outcomes)} series refused; {bad[0]}: {reason}")
+    if refused:
+        raise InputError(f"{len(refused)} refused, see summary.json; {refused[0]}")
+
+
+def _denoise_one(
+    model: TrainedModel,
+    name: str,
+    one: Series,
+    output: Path,
+    choices: Choices,
+    require_whole: Callable[[], None],
+) -> Record:
+    """Denoise one series; what was done, for the summary."""
+    root = output / name
+    digest = _files_digest(one.headers)
+    record: Record = {"model": model.digest, "source": digest, "slices": len(one.headers)}
+    if root.exists() and any(root.iterdir()):
+        return _done_before(root / _RECORD, name, record)
+    require_whole()
+    warnings = series_checks.check(one, model.slices, repair_uids=choices.repair_uids)
+    for warning in warnings:
+        logs.say(f"warning: {name}: {warning}")
+    shared = derived_series(
+        model,
+        one,
+        digest=digest,
+        created=choices.created or datetime.datetime.now(),
+        keep_private=choices.keep_private,
+    )
+    work = SeriesPass(model, one, shared)
+    slab = choices.slab or fitting_slab(model, one.first.shape)
+    try:
+        with files.appearing(root) as folder:
+            work.run(folder, name, batch=slab)
+            record |= {"state": "denoised", "warnings": warnings, **work.measured()}
+            # Within the folder, so that what is said of the files appears with them.
+            _write_json(folder / _RECORD, record)
+    except TakenError:
+        return _done_before(root / _RECORD, name, record)
+    _write_json(output / f"{name}.json", record)
+    if choices.compare:
+        _write_page(output, name, model, work.sentence(), work.meter.effect(), work.shown)
+    logs.say(f"{name}: {work.sentence()}")
+    return record
+
+
+def _denoise_volume(
+    model: TrainedModel, name: str, path: Path, output: Path, choices: Choices
+) -> Record:
+    """Denoise one NIfTI file; what was done, for the summary."""
+    record: Record = {"model": model.digest, "source": file_digest(path)}
+    written = output / name
+    if written.exists():
+        return _done_before(output / f"{name}.json", name, record)
+    measured, shown = nifti_file.denoise_file(model, path, written, slab=choices.slab)
+    record |= {"state": "denoised", **measured}
+    _write_json(output / f"{name}.json", record)
+    sentence = f"{measured['slices_per_second']:.2f} slices/s"
+    if choices.compare:
+        _write_page(output, name, model, sentence, Effect(**measured["effect"]), shown)
+    logs.say(f"{name}: {sentence}")
+    return record
+
+
+def _files_digest(headers: Sequence[Header]) -> str:
+    """Of the whole content of these files, in the order of the slices."""
+    digest = hashlib.sha256()
+    for header in headers:
+        with Reported(header.path.name, "the file"):
+            digest.update(file_digest(header.path).encode())
+    return digest.hexdigest()
+
+
+def _done_before(written: Path, name: str, record: Record) -> Record:
+    """What was said of an output that is there, if it is of the same files and the same model."""
+    try:
+        before = json.loads(written.read_text())
+        same = all(before.get(key) == record[key] for key in ("model", "source"))
+    except (OSError, ValueError, AttributeError):
+        same = False
+    if not same:
+        raise OutputError(
+            f"{name}: is there already and is of another model or input, nothing is overwritten; "
+            "give another --output"
+        )
+    logs.say(f"{name}: denoised before, left as it is")
+    return {**before, "state": "there already"}
+
+
+def _write_page(
+    output: Path,
+    name: str,
+    model: TrainedModel,
+    sentence: str,
+    effect: Effect,
+    shown: Sequence[Shown],
+) -> None:
+    png = before_after.montage(shown)
+    lead = f"Denoised by {model.name} ({model.digest}): {sentence}."
+    files.write_file(output / f"{name}.png", png)
+    files.write_file(output / f"{name}.html", before_after.page(name, lead, effect, png).encode())
+
+
+def _write_json(path: Path, record: Record) -> None:
+    files.write_file(path, (json.dumps(record, indent=1) + "\n").encode())

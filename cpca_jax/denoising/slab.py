@@ -1,0 +1,77 @@
+"""How many slices go through a network at once: as many as the device's memory holds."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from cpca_jax.denoising.denoiser import TrainedModel, slab_program
+
+# More slices at once make it no faster. On a CPU one slice of a 2D network is as quick as many
+# (four keep its readers busy); a 3D one computes its first maps for neighbours, too, in each slab.
+_MOST, _ON_CPU_2D, _ON_CPU_3D = 32, 4, 8
+# Of the free memory; the rest is for copies under way and for what others hold. A CPU's memory has
+# other users, too.
+_SHARE, _SHARE_OF_HOST = 0.8, 0.4
+_MEMINFO = Path("/proc/meminfo")
+
+
+def slab_bytes(model: TrainedModel, shape: tuple[int, int], count: int) -> int:
+    """Device memory for denoising `count` slices at once, as the compiler counts it.
+
+    0 where a compiler does not.
+
+    Args:
+        model: the denoiser.
+        shape: rows and columns of a slice.
+        count: slices that are answered; the network sees slices - 1 more.
+    """
+    slab = jax.ShapeDtypeStruct((count + model.slices - 1, *shape), jnp.float32)
+    counted = slab_program(model).lower(model.params, slab).compile().memory_analysis()
+    if counted is None:
+        return 0
+    return int(
+        counted.temp_size_in_bytes
+        + counted.argument_size_in_bytes
+        + counted.output_size_in_bytes
+        - counted.alias_size_in_bytes
+    )
+
+
+def fitting_slab(
+    model: TrainedModel, shape: tuple[int, int], *, free_bytes: int | None = None
+) -> int:
+    """The most slices, a power of two, whose slab fits; 1 where not even one does.
+
+    At most 32; on a CPU 8, and 4 of a network that looks at one slice.
+
+    Args:
+        model: the denoiser.
+        shape: rows and columns of a slice.
+        free_bytes: that a slab may take; by default 0.8 of what the accelerator says it has left,
+            or 0.4 of the host's available memory.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    if free_bytes is None:
+        free_bytes = _host_bytes() if on_cpu else _device_bytes()
+    count = _MOST if not on_cpu else _ON_CPU_2D if model.slices == 1 else _ON_CPU_3D
+    while free_bytes is not None and count > 1 and slab_bytes(model, shape, count) > free_bytes:
+        count //= 2
+    return count
+
+
+def _device_bytes() -> int | None:
+    """What the first accelerator could still give out; None where it does not say."""
+    stats = jax.local_devices()[0].memory_stats()
+    if not stats or "bytes_limit" not in stats:
+        return None
+    return int(_SHARE * (stats["bytes_limit"] - stats.get("bytes_in_use", 0)))
+
+
+def _host_bytes() -> int | None:
+    """Of what Linux calls available; None on other systems."""
+    if not _MEMINFO.exists():
+        return None
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", _MEMINFO.read_text(), re.MULTILINE)
+    return int(_SHARE_OF_HOST * 1024 * int(found[1])) if found else None

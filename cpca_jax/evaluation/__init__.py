@@ -1,0 +1,1 @@
+"""Trained networks scored and compared on whole slices."""

@@ -1,0 +1,88 @@
+"""The deck's case studies: a slice with a lesion by a few methods, in the deck's HU windows."""
+
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cpca_jax.data.store.reader import PairedSeries
+from cpca_jax.evaluation import case_figure
+from cpca_jax.evaluation.scoring import TrainedModel, evaluate_series
+from cpca_jax.metrics.protocols import Protocol
+from cpca_jax.runtime import logs
+from cpca_jax.units import DISPLAY, Window
+from cpca_jax.weights.feature_network import FeatureNetwork
+
+# Of the deck's two cases, in its order.
+WINDOWS = (Window(-180, 200), DISPLAY)
+
+
+def case_slice(series: PairedSeries, chosen: range) -> int:
+    """The slice to draw: through the largest lesion known among `chosen`, else the middle one."""
+    largest = _largest(series, chosen)
+    return round(largest["z"]) if largest else chosen[len(chosen) // 2]
+
+
+def case_region(series: PairedSeries, case: int, full_hu: np.ndarray) -> tuple[int, int]:
+    """(y, x) of what to look at in a slice: its largest known lesion, else its busiest tissue."""
+    largest = _largest(series, [case])
+    if not largest:
+        return case_figure.busiest_place(full_hu)
+    return int(largest["y"]), int(largest["x"])
+
+
+def draw_case_studies(
+    folder: Path,
+    models: Sequence[TrainedModel],
+    series: Sequence[PairedSeries],
+    protocol: Protocol,
+    features: FeatureNetwork,
+) -> None:
+    """Write case-1.png, case-2.png: one slice each of the two patients with the largest lesions.
+
+    Args:
+        folder: where to.
+        models: methods between low and full dose.
+        series: of test patients.
+        protocol: of the scores under the slices.
+        features: of the perceptual score.
+    """
+    ranked = sorted(series, key=_lesion_size, reverse=True)
+    for number, (one, display) in enumerate(zip(ranked, WINDOWS, strict=False), 1):
+        # True neighbours on both sides for every method, where the series is long enough.
+        half = max((model.slices for model in models), default=1) // 2
+        inner = range(half, len(one.full) - half) or range(len(one.full))
+        case = case_slice(one, inner)
+        chosen = range(case, case + 1)
+        for rows, images in evaluate_series(
+            models, one, protocol, features, batch=1, chosen=chosen
+        ):
+            picture = {method: image[0] for method, image in images.items()}
+            case_figure.draw_case(
+                folder / f"case-{number}.png",
+                picture,
+                {row.method: row for row in rows},
+                case_region(one, case, picture["full dose"]),
+                display=display,
+                title=f"{one.name}, slice {case}: {_shown(one, case)}",
+                columns=3,
+            )
+        logs.say(f"  figure case-{number}.png")
+
+
+def _shown(series: PairedSeries, case: int) -> str:
+    """What is in the middle of the zoomed region."""
+    largest = _largest(series, [case])
+    if not largest:
+        return "no lesion is known"
+    return f"lesion of radius {largest['radius_mm']:.1f} mm, {largest['contrast_hu']:+.0f} HU"
+
+
+def _lesion_size(series: PairedSeries) -> float:
+    return max((lesion["radius_mm"] for lesion in series.lesions), default=0.0)
+
+
+def _largest(series: PairedSeries, slices: Container[int]) -> Mapping[str, float] | None:
+    """The largest known lesion whose middle lies in one of these slices."""
+    lesions = [lesion for lesion in series.lesions if round(lesion["z"]) in slices]
+    return max(lesions, key=lambda lesion: lesion["radius_mm"], default=None)

@@ -1,0 +1,155 @@
+"""The driver behind evaluate.py: several runs on one store, side by side."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cpca_jax.data.store.reader import PairedSeries, Store, open_store, with_kernels
+from cpca_jax.errors import ConfigError
+from cpca_jax.evaluation import case_figure, report
+from cpca_jax.evaluation.case_studies import case_region, case_slice
+from cpca_jax.evaluation.scoring import SliceScore, TrainedModel, evaluate_series, load_run, middle
+from cpca_jax.metrics.protocols import Protocol, get_protocol
+from cpca_jax.runs import checkpoints, config
+from cpca_jax.runtime import logs
+from cpca_jax.weights import feature_network
+from cpca_jax.weights.feature_network import FeatureNetwork
+
+# Without a run to take it from: what the installation brings, at the depth the deck uses.
+DEFAULT_NETWORK = "vgg16"
+DEFAULT_TAPS = {"vgg16": "relu5_3", "vgg19": "relu5_4", "random": "relu5_4"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """What the flags of evaluate.py choose."""
+
+    protocol: str = "deck"
+    split: str = "test"
+    kernels: tuple[str, ...] = ()
+    network: str = ""
+    tap: str = ""
+    weights: str = ""
+    slices: int = 0
+    batch: int = 4
+    figures: int = 3
+
+
+def compare(runs: Sequence[Path], store: Path, output: Path, choices: Choices) -> report.Table:
+    """Score low dose and every run on one split of a store; write the report.
+
+    Writes table.md, table.csv, metrics.json, slices.csv, case-*.png, curves.png and critics.png
+    into `output`.
+
+    Raises:
+        InputError: an unknown protocol, a missing store, run or feature network, an empty split.
+    """
+    protocol = get_protocol(choices.protocol)
+    opened = open_store(store)
+    series = with_kernels(opened.split(choices.split), choices.kernels)
+    models = _load(runs)
+    features = load_features(runs, choices)
+    output.mkdir(parents=True, exist_ok=True)
+    total = sum(len(middle(s, choices.slices)) for s in series)
+    logs.say(f"evaluating {total} slices of {len(series)} series, split '{choices.split}'")
+    logs.say(f"  protocol {protocol.description}")
+    logs.say(f"  perceptual: {features.label}")
+    scores: list[SliceScore] = []
+    with logs.ProgressBar("scoring slices", total) as bar:
+        for number, one in enumerate(series):
+            chosen = middle(one, choices.slices)
+            case = case_slice(one, chosen)
+            for rows, images in evaluate_series(
+                models, one, protocol, features, batch=choices.batch, chosen=chosen
+            ):
+                scores += rows
+                if number < choices.figures and any(row.slice == case for row in rows):
+                    _draw(output, one, case, rows, images)
+                for _ in images["full dose"]:
+                    bar.advance()
+    table = report.Table(
+        protocol=protocol.name,
+        protocol_description=protocol.description,
+        feature_network=features.label,
+        store=_describe(opened, series, choices),
+        rows=report.make_rows(scores),
+    )
+    report.write_tables(output, table, scores)
+    _draw_curves(output, runs, protocol)
+    _draw_critics(output, runs)
+    logs.say(report.markdown(table))
+    return table
+
+
+def _load(runs: Sequence[Path]) -> list[TrainedModel]:
+    models = [load_run(run) for run in runs]
+    names = [model.name for model in models]
+    double = sorted({name for name in names if names.count(name) > 1})
+    if double:
+        raise ConfigError(f"--runs: {double[0]} stands twice; rows are named by the run's folder")
+    return models
+
+
+def load_features(runs: Sequence[Path], choices: Choices) -> FeatureNetwork:
+    """The chosen network, or that of the first run, or what the installation brings."""
+    network, tap, weights = DEFAULT_NETWORK, DEFAULT_TAPS[DEFAULT_NETWORK], ""
+    if runs:
+        used = config.parse(checkpoints.read_config(runs[0])).perceptual
+        network, tap, weights = used.network, used.tap, used.weights
+    if choices.network and choices.network != network:
+        network, weights = choices.network, ""
+        tap = choices.tap or DEFAULT_TAPS.get(network, "")
+    return feature_network.load_feature_network(
+        network, tap=choices.tap or tap, weights=choices.weights or weights
+    )
+
+
+def _draw(
+    output: Path,
+    series: PairedSeries,
+    case: int,
+    rows: Sequence[SliceScore],
+    images: Mapping[str, np.ndarray],
+) -> None:
+    """Draw the series' case slice, which is among these slices."""
+    own = {row.method: row for row in rows if row.slice == case}
+    place = case - min(row.slice for row in rows)
+    picture = {method: image[place] for method, image in images.items()}
+    path = output / f"case-{series.name}-slice{case:03d}.png"
+    roi = case_region(series, case, picture["full dose"])
+    case_figure.draw_case(path, picture, own, roi, title=f"{series.name}, slice {case}")
+    logs.say(f"  figure {path.name}")
+
+
+def _draw_curves(output: Path, runs: Sequence[Path], protocol: Protocol) -> None:
+    """Validation curves of the runs that were validated; their own protocol is stated."""
+    curves, notes = {}, set()
+    for run in runs:
+        lines = logs.read_jsonl(run / "validation.jsonl")
+        if lines:
+            curves[run.resolve().name] = lines
+            used = config.parse(checkpoints.read_config(run))
+            notes.add(f"protocol {used.evaluation.protocol}")
+            notes.add(f"{used.perceptual.network} {used.perceptual.tap}")
+    if curves:
+        report.draw_curves(output / "curves.png", curves, ", ".join(sorted(notes)))
+
+
+def _draw_critics(output: Path, runs: Sequence[Path]) -> None:
+    """Gradient norms and Wasserstein estimates of the runs that had a critic."""
+    logged = {run.resolve().name: logs.read_jsonl(run / "train.jsonl") for run in runs}
+    curves = {name: lines for name, lines in logged.items() if lines and "wasserstein" in lines[0]}
+    if curves:
+        report.draw_critics(output / "critics.png", curves)
+
+
+def _describe(store: Store, series: Sequence[PairedSeries], choices: Choices) -> str:
+    simulated = sum(s.simulated for s in series)
+    kind = {0: "real", len(series): "simulated"}.get(simulated, "partly simulated")
+    kernels = ", ".join(sorted({s.kernel for s in series}))
+    return (
+        f"split '{choices.split}' of {store.root.name} ({store.fingerprint[:12]}): {len(series)} "
+        f"series, kernels {kernels}; {kind} low dose"
+    )

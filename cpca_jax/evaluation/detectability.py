@@ -1,0 +1,158 @@
+"""How well known lesions are found in low dose, full dose and what each model makes of it."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from cpca_jax.denoising.denoiser import TrainedModel, denoise_volume
+from cpca_jax.errors import ConfigError, InputError
+from cpca_jax.evaluation.scoring import LOW_DOSE
+from cpca_jax.metrics import observers
+from cpca_jax.simulation.lesions import LesionTask, Place, extract_rois
+from cpca_jax.simulation.matched_scans import MatchedScans, Scan
+from cpca_jax.units import whole_hu
+
+FULL_DOSE = "full dose"
+
+RoiStack = Float[np.ndarray, "roi y x"]
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectabilityRow:
+    """How well one lesion is found by one method.
+
+    Attributes:
+        method: "low dose", "full dose" or the model's name.
+        task: the lesion.
+        found: d' and AUC.
+        gain: d' minus that of low dose, reader by reader.
+    """
+
+    method: str
+    task: LesionTask
+    found: observers.Detectability
+    gain: observers.Spread
+
+
+def measure_detectability(
+    models: Sequence[TrainedModel],
+    scans: Iterable[MatchedScans],
+    *,
+    channels: str = "laguerre-gauss",
+    readers: int = 10,
+    seed: int = 0,
+    batch: int = 4,
+) -> tuple[DetectabilityRow, ...]:
+    """Measure d' and AUC of every method for every task, over all ROIs of all scans.
+
+    Scans are taken one by one, so that they need not be in memory together. Denoised volumes are
+    rounded to whole HU like the scans.
+
+    Args:
+        models: denoisers, besides low and full dose.
+        scans: of the same tasks, pixel size and ROI size.
+        channels: of the observer, a name of `observers.CHANNELS`.
+        readers: random halves of the ROIs; the same ones for every method.
+        seed: of the halves.
+        batch: slices denoised at once.
+
+    Returns:
+        By task, then by method: low dose, full dose, models as given.
+
+    Raises:
+        ConfigError: unknown channels, or two methods of one name.
+        InputError: scans that do not fit together, or too few ROIs for the channels.
+    """
+    methods = _methods(models, batch)
+    if channels not in observers.CHANNELS:
+        known = ", ".join(observers.CHANNELS)
+        raise ConfigError(f"channels: '{channels}' is not one of {known}")
+    rois, geometry = _collect(methods, scans)
+    rows = []
+    for task in dict.fromkeys(task for _, task in rois if task):
+        table = observers.CHANNELS[channels](*geometry, task.radius_mm)
+        found = {
+            method: observers.observe(
+                np.concatenate(rois[method, task]),
+                np.concatenate(rois[method, None]),
+                table,
+                readers=readers,
+                seed=seed,
+            )
+            for method in methods
+        }
+        rows += [
+            DetectabilityRow(method, task, own, own.gain_over(found[LOW_DOSE]))
+            for method, own in found.items()
+        ]
+    return tuple(rows)
+
+
+# What a method makes of the slices of a range; the other slices are of no account.
+Method = Callable[[Scan, range], Num[np.ndarray, "z y x"]]
+
+
+def _methods(models: Sequence[TrainedModel], batch: int) -> dict[str, Method]:
+    """What each method makes of a scan."""
+    methods: dict[str, Method] = {
+        LOW_DOSE: lambda scan, wanted: scan.low,
+        FULL_DOSE: lambda scan, wanted: scan.full,
+    }
+    for model in models:
+        if model.name in methods:
+            raise ConfigError(f"models: {model.name} stands twice; rows are named by the model")
+        methods[model.name] = partial(_denoised, model, batch)
+    return methods
+
+
+def _denoised(
+    model: TrainedModel, batch: int, scan: Scan, wanted: range
+) -> Num[np.ndarray, "z y x"]:
+    volume = scan.low.copy()
+    denoised = denoise_volume(model, scan.low, batch=batch, chosen=wanted)
+    volume[wanted.start : wanted.stop] = whole_hu(denoised)
+    return volume
+
+
+def _collect(
+    methods: dict[str, Method], scans: Iterable[MatchedScans]
+) -> tuple[dict[tuple[str, LesionTask | None], list[RoiStack]], tuple[int, float]]:
+    """ROIs by method and task, None for those without a lesion; ROI edge and pixel size."""
+    rois: dict[tuple[str, LesionTask | None], list[RoiStack]] = defaultdict(list)
+    first: MatchedScans | None = None
+    for matched in scans:
+        first = first or matched
+        _check_alike(first, matched)
+        for task, scan, places in _parts(matched):
+            slices = [place.z for place in places]
+            wanted = range(min(slices), max(slices) + 1)
+            for name, method in methods.items():
+                part = extract_rois(method(scan, wanted), places, matched.places.roi_pixels)
+                rois[name, task].append(part)
+    if first is None:
+        raise InputError("scans: none, must be one or more")
+    return rois, (first.places.roi_pixels, first.spacing_mm)
+
+
+def _parts(
+    matched: MatchedScans,
+) -> Iterator[tuple[LesionTask | None, Scan, tuple[Place, ...]]]:
+    """Scans with the places of their ROIs; the scan without lesions serves all tasks."""
+    yield None, matched.absent, matched.places.absent
+    for task, scan in matched.present.items():
+        yield task, scan, matched.places.present
+
+
+def _check_alike(first: MatchedScans, other: MatchedScans) -> None:
+    for name, one, two in (
+        ("pixel size in mm", first.spacing_mm, other.spacing_mm),
+        ("ROI edge in pixels", first.places.roi_pixels, other.places.roi_pixels),
+    ):
+        if abs(one - two) > 1e-4 * one:
+            raise InputError(f"scans: {name} is {two:g}, must be {one:g} as in the first")
+    if list(first.present) != list(other.present):
+        raise InputError("scans: other tasks than in the first, must be the same")

@@ -1,0 +1,209 @@
+"""Scoring denoised volumes, slice by slice, under a named protocol."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from cpca_jax.data.store.reader import PairedSeries
+from cpca_jax.denoising.denoiser import TrainedModel, denoise_slices, denoise_volume, load_run
+from cpca_jax.metrics.protocols import Protocol
+from cpca_jax.objectives import perceptual
+from cpca_jax.types import Params
+from cpca_jax.units import Window
+from cpca_jax.weights.feature_network import FeatureNetwork
+
+__all__ = [
+    "SliceScore",
+    "TrainedModel",
+    "denoise_volume",
+    "evaluate_series",
+    "load_run",
+    "make_target",
+    "mean_scores",
+    "middle",
+    "outside_of",
+    "score_slices",
+    "slice_parts",
+]
+
+LOW_DOSE = "low dose"
+METRICS = ("psnr", "ssim", "rmse_hu", "bias_hu", "perceptual")
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceScore:
+    """The scores of one slice by one method."""
+
+    method: str
+    series: str
+    patient: str
+    slice: int
+    psnr: float
+    ssim: float
+    rmse_hu: float
+    bias_hu: float
+    perceptual: float
+
+
+def evaluate_series(
+    models: Sequence[TrainedModel],
+    series: PairedSeries,
+    protocol: Protocol,
+    features: FeatureNetwork,
+    *,
+    batch: int = 4,
+    chosen: range | None = None,
+) -> Iterator[tuple[list[SliceScore], Mapping[str, np.ndarray]]]:
+    """Score low dose and each model on a paired series, a few slices at a time.
+
+    A 3D model sees true neighbours only: where slices are missing, the ends of the stretch are
+    replicated like a volume's.
+
+    Args:
+        models: the methods besides low dose.
+        series: the pair of volumes.
+        protocol: how slices are scored.
+        features: the feature network of the perceptual metric.
+        batch: slices at once.
+        chosen: which slices of the series; by default all.
+
+    Yields:
+        Scores of some slices, and those slices (n, y, x) in HU by method, "full dose" included.
+    """
+    chosen = range(len(series.full)) if chosen is None else chosen
+    deepest = max((model.slices for model in models), default=1)
+    outside = {m.name: outside_of(m.window, protocol) for m in models}
+    for start, stop, (first, last) in slice_parts(series, chosen, batch, deep=deepest > 1):
+        images = {LOW_DOSE: series.low[start:stop].astype(np.float32)}
+        neighbours = series.low[first:last]
+        for model in models:
+            part = denoise_slices(
+                model, neighbours, start - first, batch, outside=outside[model.name]
+            )
+            images[model.name] = part[: stop - start]
+        full = series.full[start:stop].astype(np.float32)
+        target = make_target(full, protocol, features, batch=batch)
+        scores = {m: score_slices(i, target, protocol, features) for m, i in images.items()}
+        rows = [
+            SliceScore(
+                method, series.name, series.patient, start + k, *(float(s[m][k]) for m in METRICS)
+            )
+            for method, s in scores.items()
+            for k in range(stop - start)
+        ]
+        yield rows, images | {"full dose": full}
+
+
+def outside_of(window: Window, protocol: Protocol) -> str:
+    """What `denoise_slices` does beyond the network's window, where a protocol looks."""
+    return "clip" if window.contains(protocol.window) else "restore"
+
+
+def slice_parts(
+    series: PairedSeries, chosen: range, batch: int, *, deep: bool
+) -> Iterator[tuple[int, int, tuple[int, int]]]:
+    """(start, stop) of at most `batch` chosen slices, and the stretch of neighbours they lie in.
+
+    Only a 3D network (`deep`) minds where a stretch ends; else the series is one.
+    """
+    stretches = series.runs if deep else ((0, len(series.full)),)
+    for first, last in stretches:
+        for start in range(max(first, chosen.start), min(last, chosen.stop), batch):
+            yield start, min(start + batch, last, chosen.stop), (first, last)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Full-dose slices that others are scored against, with what need not be computed twice.
+
+    Attributes:
+        full_hu: (batch, y, x) in HU; a short batch is filled by repeating its last slice, so that
+            each shape compiles once.
+        features: of these slices, as the feature network gives them.
+    """
+
+    full_hu: Array
+    features: Array
+
+
+def make_target(
+    full_hu: Float[np.ndarray, "n y x"],
+    protocol: Protocol,
+    features: FeatureNetwork,
+    *,
+    batch: int,
+) -> Target:
+    """What up to `batch` slices are scored against."""
+    full = _filled(full_hu, batch)
+    of_full = _features(features.params, full, protocol=protocol, spec=features.spec)
+    return Target(full, of_full)
+
+
+def score_slices(
+    images_hu: Float[np.ndarray, "n y x"],
+    target: Target,
+    protocol: Protocol,
+    features: FeatureNetwork,
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Every metric of one method's slices by its name."""
+    scores = _score(
+        features.params,
+        _filled(images_hu, len(target.full_hu)),
+        target.full_hu,
+        target.features,
+        protocol=protocol,
+        spec=features.spec,
+    )
+    return {metric: np.asarray(scores[metric])[: len(images_hu)] for metric in METRICS}
+
+
+def _filled(slices: Float[np.ndarray, "n y x"], batch: int) -> Array:
+    return jnp.asarray(slices[np.minimum(np.arange(batch), len(slices) - 1)])
+
+
+def middle(series: PairedSeries, count: int) -> range:
+    """`count` neighbouring slices in the middle of a series; all of them if it has fewer."""
+    total = len(series.full)
+    count = min(count, total) if count else total
+    start = (total - count) // 2
+    return range(start, start + count)
+
+
+def mean_scores(rows: Sequence[SliceScore]) -> dict[str, dict[str, float]]:
+    """Mean over slices of every metric, by method, in order of appearance."""
+    methods = dict.fromkeys(row.method for row in rows)
+    return {
+        method: {
+            metric: float(np.mean([getattr(r, metric) for r in rows if r.method == method]))
+            for metric in METRICS
+        }
+        for method in methods
+    }
+
+
+@partial(jax.jit, static_argnames=("protocol", "spec"))
+def _features(
+    params: Params, images_hu: Array, *, protocol: Protocol, spec: perceptual.FeatureSpec
+) -> Array:
+    return perceptual.features(params, protocol.window.normalise(images_hu)[..., None], spec=spec)
+
+
+@partial(jax.jit, static_argnames=("protocol", "spec"))
+def _score(
+    params: Params,
+    images_hu: Array,
+    full_hu: Array,
+    of_full: Array,
+    *,
+    protocol: Protocol,
+    spec: perceptual.FeatureSpec,
+) -> dict[str, Array]:
+    own = _features(params, images_hu, protocol=protocol, spec=spec)
+    distance = perceptual.feature_distance(own, of_full)
+    return protocol.score(images_hu, full_hu) | {"perceptual": distance}

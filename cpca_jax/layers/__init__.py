@@ -1,0 +1,1 @@
+"""Convolutions over slabs and their adjoints, and which form is fast on which device."""

@@ -1,0 +1,1 @@
+"""How an image is scored: metrics, named protocols, statistics, model observers."""

@@ -1,0 +1,1 @@
+"""What a training minimises: pixel, adversarial and perceptual losses, and critic penalties."""

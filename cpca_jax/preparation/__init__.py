@@ -1,0 +1,1 @@
+"""From folders of scans, or from phantoms, to a store."""

@@ -1,0 +1,95 @@
+"""The demo: the deck's idea from phantoms to table in a few minutes on two cores.
+
+Each stage does what a command of the README does, says which, and where its result is.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from cpca_jax.errors import ConfigError
+from cpca_jax.evaluation import comparison, report
+from cpca_jax.preparation.prepare import prepare_phantoms
+from cpca_jax.runs import config
+from cpca_jax.runs.config import Experiment
+from cpca_jax.runtime.logs import say, track
+from cpca_jax.training import cascade
+
+# Training, validation and test phantoms differ in every organ; the test ones are never trained on.
+PHANTOMS, SLICES, SEED = 5, 10, 2017
+STAGES = 4
+
+
+def run(workdir: Path, get_config: Callable[[str], ConfigDict]) -> None:
+    """Run the stages; started again, finished stages are skipped and a broken one goes on.
+
+    Args:
+        workdir: folder for everything.
+        get_config: of configs/demo.py; called with "scratch" and "transfer".
+
+    Raises:
+        StoppedError: it was asked to stop.
+    """
+
+    def experiment(variant: str, source: Path | str) -> Experiment:
+        chosen = get_config(variant)
+        chosen.data.store, chosen.transfer.run = str(store), str(source)
+        return config.parse(chosen)
+
+    store, cpca1, cpca3 = workdir / "store", workdir / "CPCA-1", workdir / "CPCA_TF-3"
+    if workdir.exists() and not workdir.is_dir():
+        raise ConfigError(f"--workdir: {workdir} is a file; it must be a folder")
+    clock = time.monotonic()
+    _stage(1, f"phantoms and their low dose -> {store}", _prepare_command(store))
+    if (store / "manifest.json").exists():
+        say("  there already")
+    else:
+        prepare_phantoms(PHANTOMS, store, slices=SLICES, seed=SEED, say=_indented, track=track)
+    _stage(
+        2,
+        f"CPCA-1 (2D) under WGAN-GP and perceptual loss -> {cpca1}",
+        f"train.py --config configs/demo.py --workdir {cpca1} --config.data.store={store}",
+    )
+    cascade.train_to_end(experiment("scratch", ""), cpca1)
+    _stage(
+        3,
+        f"CPCA-1 transferred to CPCA-3 (3D), fine-tuned -> {cpca3}",
+        f"train.py --config configs/demo.py:transfer --workdir {cpca3} "
+        f"--config.data.store={store} --config.transfer.run={cpca1}",
+    )
+    cascade.train_to_end(experiment("transfer", cpca1), cpca3)
+    output = workdir / "evaluation"
+    _stage(
+        4,
+        f"both on whole 512x512 slices of phantoms never trained on -> {output}",
+        f"evaluate.py --runs {cpca1},{cpca3} --store {store} --output {output}",
+    )
+    table = comparison.compare([cpca1, cpca3], store, output, comparison.Choices())
+    _conclude(table, output, time.monotonic() - clock)
+
+
+def _prepare_command(store: Path) -> str:
+    return f"prepare.py --phantom {PHANTOMS} --slices {SLICES} --seed {SEED} --output {store}"
+
+
+def _stage(number: int, what: str, command: str) -> None:
+    say(f"\n[{number}/{STAGES}] {what}\n      python {command}")
+
+
+def _indented(line: str) -> None:
+    say(f"  {line}")
+
+
+def _conclude(table: report.Table, output: Path, seconds: float) -> None:
+    low, *methods = table.rows
+    for row in methods:
+        gains = (
+            f"{metric} {getattr(row, metric) - getattr(low, metric):+.{digits}f}"
+            for metric, digits in (("psnr", 2), ("ssim", 4), ("perceptual", 4))
+        )
+        say(f"{row.method} against low dose: {', '.join(gains)}")
+    say(f"\nSynthetic data: phantoms, simulated dose. Feature network: {table.feature_network}.")
+    say(f"Table: {output / 'table.md'}; look at {output}/case-*.png and {output / 'curves.png'}")
+    say(f"{seconds:.0f} s in all")

@@ -1,0 +1,1 @@
+"""The deck's experiments as one plan of stages, with its tables and its page."""

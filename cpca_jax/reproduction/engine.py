@@ -1,0 +1,146 @@
+"""Stages that are folders: what is done stays done until something that it hangs on changes.
+
+ROOT/stages/NAME-DIGEST/     what a stage left; the digest is of its settings and of its needs'
+ROOT/stages/NAME-DIGEST/done.json   written last: the stage is complete, how long it took from its
+                                    last start, and where
+
+A changed setting gives another digest, to the stage and to all that need it, and so reruns these
+and nothing else. What an older setting left stays where it is.
+"""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cpca_jax.errors import ConfigError
+from cpca_jax.runtime import files
+
+DONE = "done.json"
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A step of an experiment.
+
+    Attributes:
+        name: letters, digits, ".", "_", "-".
+        run: does it: given its own folder, which may hold what an interrupted run left, and the
+            folders of its needs by name.
+        needs: stages whose results it takes.
+        settings: what its result hangs on beside its needs; anything that JSON holds.
+        seconds: how long it takes, estimated.
+    """
+
+    name: str
+    run: Callable[[Path, Mapping[str, Path]], None]
+    needs: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Plan:
+    """Stages in an order in which each comes after its needs."""
+
+    def __init__(
+        self, root: Path, stages: Sequence[Stage], *, origin: Callable[[], Mapping[str, str]] = dict
+    ) -> None:
+        """Check that the stages fit together.
+
+        Args:
+            root: folder of the experiment.
+            stages: each after all that it needs.
+            origin: gives what to note beside every stage that is done: where, by which code;
+                called when something runs, not for a plan.
+
+        Raises:
+            ConfigError: two stages of one name, or a need that is not there before.
+        """
+        self._root, self._origin = root, origin
+        self._stages: dict[str, Stage] = {}
+        self._digests: dict[str, str] = {}
+        for stage in stages:
+            missing = [need for need in stage.needs if need not in self._stages]
+            if stage.name in self._stages or missing:
+                wrong = f"needs {missing[0]}, which" if missing else "stands twice and"
+                raise ConfigError(f"stage {stage.name} {wrong} must come before it, once")
+            needs = [self._digests[need] for need in stage.needs]
+            written = json.dumps([stage.name, needs, stage.settings], sort_keys=True)
+            self._digests[stage.name] = hashlib.sha256(written.encode()).hexdigest()
+            self._stages[stage.name] = stage
+
+    def folder(self, name: str) -> Path:
+        """Where a stage leaves its results."""
+        return self._root / "stages" / f"{name}-{self._digests[name][:8]}"
+
+    def seconds_taken(self, name: str) -> float | None:
+        """How long a stage took; None while it is not done."""
+        try:
+            taken: float = json.loads((self.folder(name) / DONE).read_text())["seconds"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return taken
+
+    def chosen(self, only: Sequence[str] = ()) -> list[str]:
+        """The named stages and all that they need, in order; without names all.
+
+        Raises:
+            ConfigError: an unknown name.
+        """
+        unknown = sorted(set(only) - set(self._stages))
+        if unknown:
+            raise ConfigError(f"--only: {unknown[0]} is none of {', '.join(self._stages)}")
+        wanted = set(only or self._stages)
+        for name in reversed(self._stages):
+            if name in wanted:
+                wanted |= set(self._stages[name].needs)
+        return [name for name in self._stages if name in wanted]
+
+    def describe(self, only: Sequence[str] = ()) -> Iterator[str]:
+        """One line for each stage: whether it is done, and how long it takes on two cores."""
+        left = 0.0
+        for name in self.chosen(only):
+            taken, stage = self.seconds_taken(name), self._stages[name]
+            state = "to do, about" if taken is None else "done in"
+            left += stage.seconds if taken is None else 0.0
+            after = f" after {', '.join(stage.needs)}" if stage.needs else ""
+            seconds = stage.seconds if taken is None else taken
+            yield f"{name}: {state} {duration(seconds)}{after}"
+        yield f"about {duration(left)} are left on two cores"
+
+    def run(self, only: Sequence[str] = (), *, say: Say) -> None:
+        """Do what is not done.
+
+        Raises:
+            ConfigError: an unknown name in `only`.
+            InputError: whatever a stage raises; what was done before stays done.
+        """
+        names = self.chosen(only)
+        for number, name in enumerate(names, 1):
+            folder, stage = self.folder(name), self._stages[name]
+            if self.seconds_taken(name) is not None:
+                say(f"[{number}/{len(names)}] {name}: done before")
+                continue
+            say(f"[{number}/{len(names)}] {name} -> {folder}")
+            with files.disk_errors(folder.name):
+                # For the owner only: stages may show patients.
+                folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.mkdir(exist_ok=True)
+            start = time.monotonic()
+            stage.run(folder, {need: self.folder(need) for need in stage.needs})
+            seconds = round(time.monotonic() - start, 1)
+            record = {"stage": name, "seconds": seconds, "settings": dict(stage.settings)}
+            record |= self._origin()
+            files.write_file(folder / DONE, json.dumps(record, indent=1).encode())
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit of which there are two or more."""
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,209 @@
+"""What the stages of a reproduction do, each in a folder of its own."""
+
+import dataclasses
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from cpca_jax.data.collections.sources import Inputs
+from cpca_jax.data.collections.splits import SplitChoice
+from cpca_jax.data.store.reader import open_store
+from cpca_jax.denoising.denoiser import load_run
+from cpca_jax.evaluation import comparison
+from cpca_jax.evaluation.case_studies import draw_case_studies
+from cpca_jax.evaluation.detectability import measure_detectability
+from cpca_jax.metrics.protocols import get_protocol
+from cpca_jax.preparation.prepare import prepare_phantoms, prepare_scans
+from cpca_jax.reproduction import report
+from cpca_jax.reproduction.engine import DONE, duration
+from cpca_jax.runs import config
+from cpca_jax.runtime import logs
+from cpca_jax.simulation.lesions import LesionTask
+from cpca_jax.simulation.matched_scans import phantom_scans
+from cpca_jax.training import cascade
+
+Found = Mapping[str, Path]
+
+# Of the observer's phantoms, which no training has seen.
+_OBSERVER_SEED = 977
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohort:
+    """Patients, and what is made of them.
+
+    Attributes:
+        store: the stage that makes their store.
+        prefix: of the names of all other stages on them.
+    """
+
+    store: str
+    prefix: str = ""
+
+    def stage(self, name: str) -> str:
+        """The stage called `name` on these patients."""
+        return self.prefix + name
+
+    def training(self, name: str) -> str:
+        """The stage that a training is; a name that may be a folder's."""
+        return self.stage("train-" + name.replace(", ", "-").replace(" ", "-"))
+
+    def folder(self, found: Found) -> Path:
+        """Their store."""
+        return found[self.store] / "store"
+
+    def runs(self, names: Sequence[str], found: Found) -> list[Path]:
+        """The folders of trainings on them."""
+        return [found[self.training(name)] / name for name in names]
+
+
+def make_phantoms(phantoms: dict[str, Any], folder: Path, found: Found) -> None:
+    """A store of phantoms."""
+    if not _made_before(folder):
+        prepare_phantoms(**phantoms, output=folder / "store", say=logs.say, track=logs.track)
+
+
+def _made_before(folder: Path) -> bool:
+    """Whether an interrupted run had just finished the store, which appears complete or not."""
+    return (folder / "store" / "manifest.json").exists()
+
+
+def prepare_real(chosen: dict[str, Any], folder: Path, found: Found) -> None:
+    """A store of real scans."""
+    if _made_before(folder):
+        return
+    choice = SplitChoice(chosen["test"], chosen["validation"])
+    prepare_scans(
+        Inputs(Path(chosen["input"])),
+        folder / "store",
+        choice=choice,
+        say=logs.say,
+        track=logs.track,
+    )
+
+
+def train(
+    name: str, chosen: ConfigDict, source: str, cohort: Cohort, folder: Path, found: Found
+) -> None:
+    """Train `name`, from scratch or from the run of `source`.
+
+    Raises:
+        StoppedError: it was asked to stop.
+    """
+    chosen = chosen.copy_and_resolve_references()
+    chosen.data.store = str(cohort.folder(found))
+    if source:
+        chosen.transfer.run = str(cohort.runs([source], found)[0])
+    cascade.train_to_end(config.parse(chosen), folder / name)
+
+
+def score(names: Sequence[str], slices: int, cohort: Cohort, folder: Path, found: Found) -> None:
+    """Score the trainings on whole slices of test patients."""
+    choices = comparison.Choices(slices=slices, figures=0)
+    comparison.compare(cohort.runs(names, found), cohort.folder(found), folder, choices)
+
+
+def draw_cases(names: Sequence[str], cohort: Cohort, folder: Path, found: Found) -> None:
+    """The deck's case studies."""
+    runs, choices = cohort.runs(names, found), comparison.Choices()
+    draw_case_studies(
+        folder,
+        [load_run(run) for run in runs],
+        open_store(cohort.folder(found)).split(choices.split),
+        get_protocol(choices.protocol),
+        comparison.load_features(runs, choices),
+    )
+
+
+def measure(
+    chosen: dict[str, Any], names: Sequence[str], cohort: Cohort, folder: Path, found: Found
+) -> None:
+    """Detectability of lesions by every training: detectability.json."""
+    tasks = [
+        LesionTask(radius, contrast)
+        for radius in chosen["radius_mm"]
+        for contrast in chosen["contrast_hu"]
+    ]
+    kept = ("phantoms", "slices", "size", "rois", "dose", "interval_mm", "margin")
+    shape = {key: chosen[key] for key in kept}
+    scans = phantom_scans(tasks, **shape, seed=_OBSERVER_SEED)
+    rows = measure_detectability(
+        [load_run(run) for run in cohort.runs(names, found)],
+        logs.track(scans, "phantoms with lesions", chosen["phantoms"]),
+        readers=chosen["readers"],
+    )
+    written = [
+        {
+            "method": row.method,
+            **dataclasses.asdict(row.task),
+            "d_prime": dataclasses.asdict(row.found.d_prime),
+            "auc": dataclasses.asdict(row.found.auc),
+            "gain": dataclasses.asdict(row.gain),
+        }
+        for row in rows
+    ]
+    (folder / "detectability.json").write_text(json.dumps(written, indent=1) + "\n")
+
+
+def sweep(chosen: ConfigDict, cohort: Cohort, folder: Path, found: Found) -> None:
+    """Train with every value of a setting, holding out every fold of patients: sweep.json.
+
+    The same as train.py with --config.FIELD=VALUE --config.data.folds=N --config.data.fold=K for
+    each; scores are of the last validation, on the patients held out.
+    """
+    folds: dict[int, dict[float, dict[str, float]]] = {}
+    for fold in range(chosen.folds):
+        for value in chosen["values"]:
+            own = swept(chosen, value, fold=fold)
+            own.data.store = str(cohort.folder(found))
+            run = folder / f"{value:g}-fold{fold}"
+            cascade.train_to_end(config.parse(own), run)
+            scores = logs.read_jsonl(run / "validation.jsonl")[-1]
+            folds.setdefault(fold, {})[value] = scores
+    written = {"field": chosen.field, "folds": folds}
+    (folder / "sweep.json").write_text(json.dumps(written, indent=1) + "\n")
+
+
+def swept(chosen: ConfigDict, value: float, *, fold: int) -> ConfigDict:
+    """The sweep's training with one value of its setting, holding out one fold."""
+    own = chosen.config.copy_and_resolve_references()
+    own.update_from_flattened_dict({chosen.field: value})
+    own.data.folds, own.data.fold = chosen.folds, fold
+    return own
+
+
+def write_report(
+    about: dict[str, Any], names: Sequence[str], cohort: Cohort, folder: Path, found: Found
+) -> None:
+    """The page, its figures and its tables."""
+    runs = dict(zip(names, cohort.runs(names, found), strict=True))
+    about = about | {"made": _made(found)}
+    report.write(folder, about=about, runs=runs, found=found)
+
+
+def _made(found: Found) -> str:
+    """Where, in what time and by which code the stages were done."""
+    records = [json.loads((folder / DONE).read_text()) for folder in found.values()]
+    taken = duration(sum(record["seconds"] for record in records))
+    where = sorted({record.get("device", "a device not noted") for record in records})
+    code = sorted({record.get("commit", "not noted") for record in records})
+    return f"{len(records)} stages in {taken} on {', '.join(where)}; commit {', '.join(code)}."
+
+
+def origin() -> dict[str, str]:
+    """The device and the code, to stand beside what they made."""
+    device = f"{jax.device_count()} {jax.devices()[0].device_kind}"
+    if jax.default_backend() == "cpu":
+        device = f"{os.cpu_count()} CPU cores"
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "not under git"
+    return {"device": f"{device}, jax {jax.__version__}", "commit": commit}

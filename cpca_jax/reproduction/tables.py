@@ -1,0 +1,153 @@
+"""The tables of a reproduction: what its stages left as numbers, as rows to read."""
+
+import csv
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from cpca_jax.evaluation.report import CURVES, DIGITS, HEADINGS
+from cpca_jax.evaluation.scoring import LOW_DOSE
+from cpca_jax.metrics import statistics
+from cpca_jax.reproduction import deck_values
+
+Values = Float[np.ndarray, " slice"]
+Methods = Mapping[str, Sequence[Mapping[str, str]]]
+Rows = list[tuple[str, ...]]
+_SEED = 0
+_SHOWN = (*CURVES, "bias_hu")
+
+TABLE_HEADS = ("method", *(f"{HEADINGS[metric]} [95 %]" for metric in _SHOWN))
+PRINTED_HEADS = ("the deck's PSNR", "SSIM", "perceptual (VGG19)")
+STEP_HEADS = ("method", "against", *(HEADINGS[metric] for metric in CURVES))
+FOUND_HEADS = (
+    "method",
+    "radius (mm)",
+    "contrast (HU)",
+    "d' [95 %]",
+    "AUC [95 %]",
+    "d' over low dose",
+    "PSNR over low dose (dB)",
+)
+LESS_VISIBLE = "less visible"
+SWEEP_HEADS = ("value", *(f"{HEADINGS[metric]} (folds)" for metric in _SHOWN))
+ORDER_HEADS = ("the deck shows", "there", "here", "verdict")
+
+
+def read_slices(path: Path) -> dict[str, list[dict[str, str]]]:
+    """Rows of a slices.csv by method, in order of appearance."""
+    methods: dict[str, list[dict[str, str]]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            methods.setdefault(row["method"], []).append(row)
+    return methods
+
+
+def table_rows(methods: Methods, *, printed: bool = False) -> Rows:
+    """Each method's means with their intervals.
+
+    Args:
+        methods: scores of the same slices in the same order by method, as slices.csv has them.
+        printed: put the deck's own numbers beside them.
+    """
+    rows: Rows = []
+    for method, slices in methods.items():
+        patients = [row["patient"] for row in slices]
+        cells = [method]
+        for metric in _SHOWN:
+            interval = statistics.mean_interval(column(slices, metric), patients, seed=_SEED)
+            cells.append(_interval(interval, metric))
+        if printed:
+            own = deck_values.TABLE.get(method)
+            cells += [f"{value:g}" for value in own] if own else [""] * len(PRINTED_HEADS)
+        rows.append(tuple(cells))
+    return rows
+
+
+def step_rows(methods: Methods) -> Rows:
+    """How each method differs from the one above it, metric by metric, with p."""
+    names = list(methods)
+    return [
+        (method, above, *(_difference(methods[method], methods[above], m) for m in CURVES))
+        for above, method in itertools.pairwise(names)
+    ]
+
+
+def column(slices: Sequence[Mapping[str, str]], metric: str) -> Values:
+    """One metric of a method's slices."""
+    return np.array([float(row[metric]) for row in slices])
+
+
+def _interval(found: statistics.MeanInterval, metric: str) -> str:
+    digits = DIGITS[metric]
+    if found.low is None or found.high is None:
+        return f"{found.mean:.{digits}f}"
+    return f"{found.mean:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
+def _difference(
+    own: Sequence[Mapping[str, str]], above: Sequence[Mapping[str, str]], metric: str
+) -> str:
+    patients = [row["patient"] for row in own]
+    test = statistics.paired_test(column(own, metric), column(above, metric), patients, seed=_SEED)
+    p = "" if test.p_value is None else f" (p = {test.p_value:.2g})"
+    return f"{test.difference:+.{DIGITS[metric]}f}{p}"
+
+
+def detectability_rows(found: Iterable[Mapping[str, Any]], methods: Methods) -> Rows:
+    """d', AUC and gains of each method, a loss of d' that is no chance marked.
+
+    Args:
+        found: rows of detectability.json.
+        methods: rows of slices.csv by method, for what each gains in PSNR.
+    """
+    psnr = {name: float(column(rows, "psnr").mean()) for name, rows in methods.items()}
+    rows: Rows = []
+    for row in found:
+        gain, lost = row["gain"], f" ({LESS_VISIBLE})" if row["gain"]["high"] < 0 else ""
+        spread = f"{gain['mean']:+.2f} [{gain['low']:+.2f}, {gain['high']:+.2f}]{lost}"
+        prime, auc = row["d_prime"], row["auc"]
+        rows.append((
+            str(row["method"]),
+            f"{row['radius_mm']:g}",
+            f"{row['contrast_hu']:g}",
+            f"{prime['mean']:.2f} [{prime['low']:.2f}, {prime['high']:.2f}]",
+            f"{auc['mean']:.3f} [{max(auc['low'], 0):.3f}, {min(auc['high'], 1):.3f}]",
+            "" if row["method"] == LOW_DOSE else spread,
+            f"{psnr[row['method']] - psnr[LOW_DOSE]:+.2f}" if row["method"] in psnr else "",
+        ))
+    return rows
+
+
+def sweep_rows(folds: Mapping[int, Mapping[float, Mapping[str, float]]]) -> Rows:
+    """Mean over folds and their range for each value of the swept setting.
+
+    Args:
+        folds: scores by metric, by value, by fold; every fold has the same values.
+    """
+    rows: Rows = []
+    for value in sorted(next(iter(folds.values()))):
+        cells = [f"{value:g}"]
+        for metric in _SHOWN:
+            scores = [scores[value][metric] for scores in folds.values()]
+            mean, digits = sum(scores) / len(scores), DIGITS[metric]
+            cells.append(
+                f"{mean:.{digits}f} ({min(scores):.{digits}f} to {max(scores):.{digits}f})"
+            )
+        rows.append(tuple(cells))
+    return rows
+
+
+def best_values(folds: Mapping[int, Mapping[float, Mapping[str, float]]]) -> dict[str, float]:
+    """By metric, the value with the best mean over folds."""
+
+    def mean(metric: str, value: float) -> float:
+        sign = -1 if metric == "perceptual" else 1
+        return sign * sum(scores[value][metric] for scores in folds.values())
+
+    values = list(next(iter(folds.values())))
+    return {metric: max(values, key=partial(mean, metric)) for metric in CURVES}

@@ -1,0 +1,1 @@
+"""What a process needs: console and logs, whole-file writes, memory, devices."""

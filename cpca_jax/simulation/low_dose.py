@@ -1,0 +1,98 @@
+"""Pairs whose low dose is simulated: from a full-dose scan, or from nothing but a seed."""
+
+import hashlib
+
+import numpy as np
+
+from cpca_jax.data.dicom.series import Series
+from cpca_jax.data.store.manifest import SeriesInfo
+from cpca_jax.errors import DicomError, InputError
+from cpca_jax.simulation import physics
+from cpca_jax.simulation.calibration import Calibration, calibrate
+from cpca_jax.simulation.phantom import phantom
+from cpca_jax.types import VolumeHU
+from cpca_jax.units import whole_hu
+
+# Distance and thickness of a phantom's slices: contiguous, because their noise is independent.
+INTERVAL_MM = 3.0
+
+
+def lower_dose(
+    full: VolumeHU, one: Series, *, dose: float, seed: int
+) -> tuple[VolumeHU, Calibration]:
+    """A scan as it would be at a fraction of its dose, by a scanner fitted to its noise.
+
+    Args:
+        full: the scan, int16 HU (z y x).
+        one: the series that it was read from.
+        dose: share of the full dose.
+        seed: of the run; every series gets its own noise from it.
+
+    Returns:
+        int16 HU (z y x), and how the scanner was fitted.
+
+    Raises:
+        DicomError: pixels or slices are not square.
+    """
+    y, x = one.first.spacing_mm
+    if abs(y - x) > 1e-4 * y:
+        raise DicomError(f"{one.label}: PixelSpacing is {y:g}, {x:g}, must be equal to simulate")
+    own_seed = seed_of(seed, f"{one.label} {one.first.series_key}")
+    try:
+        fitted = calibrate(full, spacing_mm=y)
+        noisy = physics.lower_dose(
+            full.astype(np.float32), spacing_mm=y, dose=dose, seed=own_seed, scanner=fitted.scanner
+        )
+    except InputError as error:
+        raise DicomError(f"{one.label}: {error}") from error
+    return whole_hu(noisy), fitted
+
+
+def phantom_pair(
+    name: str,
+    *,
+    split: str,
+    slices: int,
+    size: int,
+    dose: float,
+    seed: int,
+    interval_mm: float = INTERVAL_MM,
+) -> tuple[SeriesInfo, VolumeHU, VolumeHU]:
+    """A phantom scanned at two doses.
+
+    Args:
+        name: of the series and of the patient.
+        split: "train", "validation" or "test".
+        slices: how many.
+        size: rows and columns.
+        dose: share of the full dose.
+        seed: of the run; every name gets its own phantom from it.
+        interval_mm: distance and thickness of the slices.
+
+    Returns:
+        What is known about it, its low and its full dose: int16 HU (z y x).
+    """
+    own_seed = seed_of(seed, name)
+    made = phantom.make_phantom(own_seed, slices=slices, size=size, interval_mm=interval_mm)
+    spacing_mm = made.spacing_mm
+    full = physics.full_dose(made.truth_hu, spacing_mm=spacing_mm, seed=own_seed)
+    low = physics.lower_dose(full, spacing_mm=spacing_mm, dose=dose, seed=own_seed)
+    fields = ("z", "y", "x", "radius_mm", "contrast_hu")
+    info = SeriesInfo(
+        name=name,
+        patient=name,
+        split=split,
+        kernel="simulated",
+        thickness_mm=interval_mm,
+        spacing_mm=(spacing_mm, spacing_mm),
+        positions_mm=tuple(interval_mm * z for z in range(slices)),
+        simulated=True,
+        dose=dose,
+        lesions=tuple({f: float(getattr(lesion, f)) for f in fields} for lesion in made.lesions),
+    )
+    return info, whole_hu(low), whole_hu(full)
+
+
+def seed_of(seed: int, name: str) -> int:
+    """A seed below 2**31 for each name, which does not hang on what other names there are."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:4], "big") >> 1

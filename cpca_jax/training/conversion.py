@@ -1,0 +1,113 @@
+"""The driver behind convert.py: weights of a PyTorch denoiser as a run that has not been trained.
+
+The run's folder holds one checkpoint, of step 0: the generator from the file, the critic, where
+the objective has one, and both optimisers as at the start of a training.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from cpca_jax.errors import ConfigError, WeightsError
+from cpca_jax.models import count_weights
+from cpca_jax.runs import checkpoints, config
+from cpca_jax.runs.config import Experiment
+from cpca_jax.runs.state import create_state, new_player, state_shapes
+from cpca_jax.runtime import logs
+from cpca_jax.runtime.files import file_digest
+from cpca_jax.training.experiment import build_networks
+from cpca_jax.training.optim import adam
+from cpca_jax.weights.torch_import import from_torch, read_state, recognise
+from cpca_jax.weights.torch_names import Convention
+
+# A converted run has seen neither; said where a trained run names them.
+NOTHING = "none, converted from PyTorch"
+
+
+def convert(
+    experiment: Experiment, weights: Path, workdir: Path, *, names: Path | None = None
+) -> Path:
+    """Write a run folder whose generator has a state dict's weights.
+
+    Args:
+        experiment: its model says which network the weights are of; no data are needed.
+        weights: a state dict as `.safetensors` or `.npz`.
+        workdir: the run's folder; it must hold no checkpoint yet.
+        names: JSON file, an object of PyTorch's layer names by ours, for a network whose names
+            are not known.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        InputError: bad configuration, a folder with checkpoints, or weights that do not fit.
+    """
+    experiment = _with_all_stages(experiment)
+    networks = build_networks(experiment)
+    if checkpoints.steps(workdir):
+        raise ConfigError(f"{workdir.name} holds a run already; use another --workdir")
+    model, optimiser = experiment.model.name, adam(experiment.optim)
+    shapes = state_shapes(networks, optimiser).generator.params
+    state, layers = read_state(weights), _read_names(names)
+    try:
+        convention, _ = recognise(model, state, shapes, names=layers)
+        params = from_torch(model, state, shapes, names=layers)
+    except WeightsError as error:
+        raise WeightsError(f"{weights.name}: {error}") from error
+    logs.say(f"{weights.name}: {model}, {count_weights(params)} weights, {convention.source}")
+    _compare_fields(convention, networks.generator)
+    key = jax.random.key(experiment.train.seed)
+    fresh = create_state(networks, optimiser, key, generator=new_player(params, optimiser))
+    workdir.mkdir(parents=True, exist_ok=True)
+    text = config.to_json(experiment)
+    (workdir / "config.json").write_text(text)
+    return checkpoints.save(workdir, fresh, text, about=_about(weights), keep=1)
+
+
+def _with_all_stages(experiment: Experiment) -> Experiment:
+    """Where a training would go stage by stage, the experiment whose network has them all."""
+    if experiment.train.stages == 1:
+        return experiment
+    fields = {**experiment.model.fields, "stages": experiment.train.stages}
+    return dataclasses.replace(
+        experiment,
+        model=dataclasses.replace(experiment.model, fields=fields),
+        train=dataclasses.replace(experiment.train, stages=1),
+        data=dataclasses.replace(experiment.data, hardest=1.0),
+    )
+
+
+def _read_names(path: Path | None) -> dict[str, str] | None:
+    if path is None:
+        return None
+    try:
+        names = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path.name}: cannot be read as JSON ({type(error).__name__})"
+        ) from error
+    if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
+        raise ConfigError(f"{path.name}: it must be an object of PyTorch's layer names by ours")
+    return names
+
+
+def _compare_fields(convention: Convention, generator: Any) -> None:
+    """Say where the configured network computes something else than the weights' own."""
+    for field, theirs in convention.fields.items():
+        ours = getattr(generator, field)
+        if ours != theirs:
+            logs.say(
+                f"warning: {convention.source} has {field} {theirs!r}, the configuration {ours!r}: "
+                "the answers will differ"
+            )
+
+
+def _about(weights: Path) -> dict[str, str]:
+    return {
+        "weights": f"{weights.name}, SHA-256 {file_digest(weights)}",
+        "feature_network": NOTHING,
+        "data": NOTHING,
+    }

@@ -1,0 +1,231 @@
+"""Training: the loop, and where it starts from."""
+
+import dataclasses
+import fcntl
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+from functools import lru_cache
+from pathlib import Path
+from types import FrameType
+
+import jax
+
+from cpca_jax.data.store.patches import PatchSpec, prefetch
+from cpca_jax.errors import InputError
+from cpca_jax.runs import checkpoints, config
+from cpca_jax.runs.config import Experiment
+from cpca_jax.runs.state import STEP_KEY, Networks, TrainState
+from cpca_jax.runtime import logs, processes
+from cpca_jax.runtime.sharding import Placement, choose_devices
+from cpca_jax.training.experiment import Parts, assemble
+from cpca_jax.training.feed import Feeder, Sent, received
+from cpca_jax.training.hardest import on_hardest
+from cpca_jax.training.resume import about, resume
+from cpca_jax.training.start import starting_state
+from cpca_jax.training.steps import Objective, draws_per_step, make_train_step, unrolled_here
+from cpca_jax.training.validation import Validation
+from cpca_jax.types import Params, RandomKey, Scalars
+
+
+def train(experiment: Experiment, workdir: Path) -> TrainState:
+    """Train an experiment in a folder; run again it goes on where it stopped.
+
+    Leaves checkpoints, `train.jsonl`, `validation.jsonl`, TensorBoard event files and the
+    configuration in the folder.
+
+    Raises:
+        InputError: bad configuration or data, another run in the folder, or a folder whose run
+            had another configuration.
+        FloatingPointError: the training diverged; the last sound checkpoint is left.
+    """
+    parts = assemble(experiment)
+    placement = choose_devices(experiment.data.batch, wanted=experiment.compute.devices)
+    workdir.mkdir(parents=True, exist_ok=True)
+    with _only_run(workdir) if processes.is_first() else nullcontext(), _stop_signal() as stop:
+        state = resume(parts, workdir)
+        if state is None or int(state.step) < experiment.train.total_steps:
+            parts = on_hardest(parts, say=logs.say)
+        if state is None:
+            state = starting_state(parts, placement, say=logs.say)
+            if processes.is_first():
+                (workdir / "config.json").write_text(config.to_json(experiment))
+        return _Training(parts, placement, workdir, stop).run(state)
+
+
+@dataclasses.dataclass
+class _Stop:
+    """Set by SIGTERM or the first Ctrl-C: save and end."""
+
+    asked: bool = False
+
+
+class _Training:
+    """The loop's order: step, log, validate, save."""
+
+    def __init__(self, parts: Parts, placement: Placement, workdir: Path, stop: _Stop) -> None:
+        self.parts, self.placement, self.workdir, self.stop = parts, placement, workdir, stop
+        self.feeder = Feeder(
+            parts.sampler,
+            placement,
+            batch=parts.experiment.data.batch,
+            draws=draws_per_step(parts.networks, parts.experiment.loss),
+            resident_volumes=parts.experiment.compute.resident,
+        )
+        self.step = _compiled_step(parts.networks, parts.objective, placement, self.feeder.spec)
+        self.validation = Validation(parts)
+        self.config = parts.experiment.train
+
+    def run(self, state: TrainState) -> TrainState:
+        """From `state` to the last step."""
+        first, last = int(state.step), self.config.total_steps
+        self._announce(first, last)
+        log = logs.RunLog(self.workdir, first) if processes.is_first() else logs.NoLog()
+        with closing(log):
+            return self._steps(state, first, last, log)
+
+    def _steps(
+        self, state: TrainState, first: int, last: int, log: logs.RunLog | logs.NoLog
+    ) -> TrainState:
+        if first == 0:
+            self._validate(state, log)
+        state = self.placement.replicate(state)
+        params = self.placement.replicate(self.parts.features.params)
+        key = self.placement.replicate_key(
+            jax.random.fold_in(jax.random.key(self.config.seed), STEP_KEY)
+        )
+        clock, logged, done = time.monotonic(), first, first
+        previous: Scalars = {}
+        with logs.ProgressBar("training", last, first) as bar:
+            for sent in prefetch(self._send, first, last):
+                state, scalars = self.step(state, sent, self.feeder.held, params, key)
+                done += 1
+                if done % self.config.log_every == 0 or done == last:
+                    values = {k: float(v) for k, v in scalars.items()}
+                    seconds = (time.monotonic() - clock) / (done - logged)
+                    self._log(log, done, values | {"seconds_per_step": seconds})
+                    clock, logged = time.monotonic(), done
+                jax.block_until_ready(previous)  # one step ahead of the device, no further
+                previous = scalars
+                bar.advance()
+                if self._after_step(state, done, log):
+                    break
+        return state
+
+    def _after_step(self, state: TrainState, done: int, log: logs.RunLog | logs.NoLog) -> bool:
+        """Validate and save where it is time; whether to stop."""
+        asked = self._asked(done)
+        last = done == self.config.total_steps
+        if done % self.config.steps_per_epoch == 0 or last:
+            self._validate(state, log)
+        every = self.config.checkpoint_every or self.config.steps_per_epoch
+        if done % every == 0 or last or asked:
+            self._save(state)
+        if asked and not last:
+            logs.say(f"stopped at step {done} as asked; run the same command again to go on")
+        return asked
+
+    def _asked(self, done: int) -> bool:
+        """Whether to stop. Several processes agree on it, at steps where they wait anyway."""
+        if jax.process_count() == 1:
+            return self.stop.asked
+        return done % self.config.log_every == 0 and processes.anywhere(self.stop.asked)
+
+    def _send(self, step: int) -> Sent:
+        return self.feeder.send(self.config.seed, step)
+
+    def _log(self, log: logs.RunLog | logs.NoLog, step: int, scalars: dict[str, float]) -> None:
+        bad = [name for name, value in scalars.items() if not math.isfinite(value)]
+        if bad:
+            saved = max(checkpoints.steps(self.workdir), default=0)
+            raise FloatingPointError(
+                f"step {step}: {', '.join(bad)} not finite; the last checkpoint is of step "
+                f"{saved}. A lower learning rate may help."
+            )
+        log.write("train", step, scalars)
+        if scalars["output_sd"] < 1e-6:
+            logs.say(
+                f"warning: at step {step} the network's answer is constant (a dead last ReLU?)"
+            )
+
+    def _validate(self, state: TrainState, log: logs.RunLog | logs.NoLog) -> None:
+        """Score the present generator on slices it is not trained on."""
+        if not (self.parts.validation and processes.is_first()):
+            return
+        step = int(state.step)
+        # On the host: a process scores by itself what lies on the devices of all.
+        scores = self.validation.scores(jax.device_get(state.generator.params))
+        epoch = step / self.config.steps_per_epoch
+        line = {"epoch": epoch} | scores
+        log.write("validation", step, line)
+        both = (
+            f"{m} {scores[m]:.{digits}f} (low dose {scores['low_' + m]:.{digits}f})"
+            for m, digits in (("psnr", 2), ("ssim", 4), ("perceptual", 4))
+        )
+        logs.say(f"  epoch {epoch:g}: validation {', '.join(both)}")
+
+    def _save(self, state: TrainState) -> None:
+        if not processes.is_first():
+            return
+        checkpoints.save(
+            self.workdir,
+            state,
+            config.to_json(self.parts.experiment),
+            about=about(self.parts),
+            keep=self.config.keep_checkpoints,
+            keep_every=self.config.keep_every,
+        )
+
+    def _announce(self, first: int, last: int) -> None:
+        e, features = self.parts.experiment, self.parts.features
+        where = f"{len(self.placement.devices)} {jax.devices()[0].device_kind}"
+        logs.say(
+            f"{e.model.name}-{e.model.slices}: steps {first} to {last}, batch {e.data.batch} of "
+            f"{e.data.patch}x{e.data.patch}, on {where}; feature network {features.label}"
+        )
+
+
+@lru_cache(maxsize=8)
+def _compiled_step(  # type: ignore[no-untyped-def]
+    networks: Networks, objective: Objective, placement: Placement, spec: PatchSpec | None
+):
+    """A jitted training step; kept, so that trainings that differ in data only compile once."""
+    train_step = make_train_step(networks, objective, unroll=unrolled_here())
+
+    def step(
+        state: TrainState, sent: Sent, held: Params, feature_params: Params, key: RandomKey
+    ) -> tuple[TrainState, Scalars]:
+        return train_step(state, received(sent, held, spec), feature_params, key)
+
+    return jax.jit(step, donate_argnums=0, out_shardings=placement.everywhere)
+
+
+@contextmanager
+def _only_run(workdir: Path) -> Iterator[None]:
+    """Hold the folder; the lock goes with the process, however it ends."""
+    with (workdir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"{workdir.name}: another training is running in it") from error
+        yield
+
+
+@contextmanager
+def _stop_signal() -> Iterator[_Stop]:
+    """SIGTERM or Ctrl-C asks for a stop after the step; a second one ends at once."""
+    stop = _Stop()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.asked = True
+        signal.signal(number, previous[number])
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    previous = {int(number): signal.signal(number, ask) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,122 @@
+"""Where a training starts: from scratch, or from a trained 2D run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+from cpca_jax import trees
+from cpca_jax.errors import ConfigError
+from cpca_jax.runs import checkpoints, config
+from cpca_jax.runs.config import Experiment, TransferConfig
+from cpca_jax.runs.state import STEP_KEY, TrainState, create_state, state_shapes
+from cpca_jax.runtime.sharding import Placement
+from cpca_jax.training import transfer
+from cpca_jax.training.experiment import Parts, build_networks
+from cpca_jax.training.feed import Feeder, received
+from cpca_jax.training.optim import adam
+from cpca_jax.training.steps import make_critic_step, unrolled_here
+
+Say = Callable[[str], None]
+WARMUP_STREAM = 1
+
+
+def starting_state(parts: Parts, placement: Placement, *, say: Say) -> TrainState:
+    """The state before step 1.
+
+    From scratch, or, where `transfer.run` is given, that run's players inflated to this
+    experiment's networks; then the critic's warm-up if one is asked for.
+
+    Args:
+        parts: of the training.
+        placement: the devices that the warm-up uses.
+        say: told what is carried over.
+
+    Raises:
+        CheckpointError: no sound checkpoint in the 2D run, or trees that do not fit.
+        ConfigError: a fold whose patients the 2D run was trained on.
+    """
+    experiment = parts.experiment
+    key = jax.random.key(experiment.train.seed)
+    state = create_state(parts.networks, adam(experiment.optim), key)
+    if experiment.transfer.run:
+        _require_same_fold(experiment)
+        state = _transferred(state, experiment.transfer, say=say)
+    if experiment.transfer.critic_warmup_steps and state.critic is not None:
+        state = _warm_up(parts, state, placement, say=say)
+    return state
+
+
+def _require_same_fold(experiment: Experiment) -> None:
+    """A run that saw the patients held out here cannot be what they are scored with."""
+    if not experiment.data.folds:
+        return
+    theirs = config.parse(checkpoints.read_config(Path(experiment.transfer.run))).data
+    ours = experiment.data
+    if (theirs.folds, theirs.fold) != (ours.folds, ours.fold):
+        raise ConfigError(
+            f"config.data.fold: {ours.fold} of {ours.folds}; {Path(experiment.transfer.run).name} "
+            f"was trained with fold {theirs.fold} of {theirs.folds} and saw the patients held out"
+        )
+
+
+def _transferred(state: TrainState, chosen: TransferConfig, *, say: Say) -> TrainState:
+    """Put the 2D run's players in place of the fresh ones."""
+    source = _load(Path(chosen.run), chosen.step or None)
+    carry = chosen.optimizer == "carry"
+    rules: transfer.Rules = ((".*", chosen.rule),)
+    if chosen.rule == transfer.FRESH:
+        rules = _fresh_where_new(state)
+    rules = (*((name, transfer.FRESH) for name in chosen.fresh), *rules)
+    generator, report = transfer.inflate_player(
+        source.generator, state.generator, rules=rules, optimizer=carry
+    )
+    say(f"transfer from {Path(chosen.run).name}, step {int(source.step)}, rule '{chosen.rule}'")
+    say(f"  generator: {report}")
+    state = state.replace(generator=generator)
+    if state.critic is None:
+        return state
+    if source.critic is None or chosen.critic == "fresh":
+        why = "the 2D run had none" if source.critic is None else "as asked"
+        say(f"  critic: from scratch ({why})")
+        return state
+    critic, _ = transfer.inflate_player(source.critic, state.critic, optimizer=carry)
+    say(f"  critic: carried over, {'with' if carry else 'without'} its optimiser's moments")
+    return state.replace(critic=critic)
+
+
+def _fresh_where_new(state: TrainState) -> transfer.Rules:
+    """The deck's other question, random 3D filters: kernels with a z axis stay as initialised."""
+    leaves = trees.by_name(state.generator.params)
+    names = [name for name, leaf in leaves.items() if leaf.ndim > 4]
+    return (*((name, transfer.FRESH) for name in names), *transfer.CENTRE_RULES)
+
+
+def _load(run: Path, step: int | None) -> TrainState:
+    """A run's full state, in the structure its own configuration gives."""
+    found = checkpoints.require_step(run, step=step)
+    experiment = config.parse(checkpoints.read_config(run, step=found))
+    like = state_shapes(build_networks(experiment), adam(experiment.optim))
+    return checkpoints.restore_state(run, like, step=found)
+
+
+def _warm_up(parts: Parts, state: TrainState, placement: Placement, *, say: Say) -> TrainState:
+    """Train the critic alone, generator standing still (the deck's discussion)."""
+    e = parts.experiment
+    steps, draws = e.transfer.critic_warmup_steps, e.loss.critic_steps
+    say(f"critic warm-up: {steps} steps of {draws} updates, generator unchanged")
+    critic_step = jax.jit(
+        make_critic_step(parts.networks, parts.objective, unroll=unrolled_here()),
+        out_shardings=placement.everywhere,
+    )
+    feeder = Feeder(parts.sampler, placement, batch=e.data.batch, draws=draws, stream=WARMUP_STREAM)
+    state = placement.replicate(state)
+    root = jax.random.fold_in(jax.random.key(e.train.seed), STEP_KEY + WARMUP_STREAM)
+    for step in range(steps):
+        batches = received(feeder.send(e.train.seed, step), feeder.held, feeder.spec)
+        state, scalars = critic_step(state, batches, jax.random.fold_in(root, step))
+    say(
+        f"  Wasserstein estimate {float(scalars['wasserstein']):.4f}, "
+        f"gradient norm {float(scalars['gradient_norm']):.3f}"
+    )
+    return state

@@ -1,0 +1,166 @@
+"""2D to 3D transfer: a mapping over parameter trees. No network, no disk.
+
+The deck: a 2D filter H becomes B = [0, H, 0], so that the 3D network starts where the 2D one
+ended, and learns from there what the neighbouring slices tell. Names are the contract: a leaf of
+the target takes the source's leaf of the same name, copied where the shapes are equal, inflated
+where the target has more leading axes (2D to 3D, and on to 4D).
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from cpca_jax.errors import CheckpointError, ConfigError
+from cpca_jax.runs.state import Player
+from cpca_jax.trees import by_name, like
+from cpca_jax.types import Params
+
+Kernel = Float[Array, "..."]
+Rules = Sequence[tuple[str, str]]
+
+
+def centre(kernel: Kernel, size: int) -> Kernel:
+    """[0, H, 0]: all weight in the middle slice. The deck's; 3D equals 2D on any volume."""
+    return jnp.zeros((size, *kernel.shape), kernel.dtype).at[size // 2].set(kernel)
+
+
+def average(kernel: Kernel, size: int) -> Kernel:
+    """[H/k, ..., H/k]: equals 2D only on volumes that do not change along z."""
+    return jnp.broadcast_to(kernel / size, (size, *kernel.shape))
+
+
+def symmetric(kernel: Kernel, size: int) -> Kernel:
+    """[H/4, H/2, H/4]: the deck's "closed form by symmetric consideration".
+
+    The deck gives no formula. This is the binomial profile: symmetric in z, falling from the
+    centre, summing to H, so that it equals 2D on volumes that do not change along z.
+    """
+    profile = jnp.ones((1,), kernel.dtype)
+    for _ in range(size - 1):
+        profile = jnp.convolve(profile, jnp.array([0.5, 0.5], kernel.dtype))
+    return profile.reshape(size, *[1] * kernel.ndim) * kernel
+
+
+INFLATIONS: dict[str, Callable[[Kernel, int], Kernel]] = {
+    "centre": centre,
+    "average": average,
+    "symmetric": symmetric,
+}
+# Take the leaf from `fresh`: the only way to leave the source's leaf behind.
+FRESH = "fresh"
+CENTRE_RULES: Rules = ((".*", "centre"),)
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferReport:
+    """What was done to each leaf, by name."""
+
+    copied: tuple[str, ...]
+    inflated: tuple[str, ...]
+    fresh: tuple[str, ...]
+
+    def __str__(self) -> str:
+        rows = dataclasses.asdict(self).items()
+        return "; ".join(f"{what}: {', '.join(names)}" for what, names in rows if names)
+
+
+def inflate(
+    source: Params,
+    target_shapes: Params,
+    *,
+    rules: Rules = CENTRE_RULES,
+    fresh: Params | None = None,
+) -> tuple[Params, TransferReport]:
+    """Map a parameter tree onto a network with more kernel axes.
+
+    With the rule "centre" the inflated network equals the source on the centre slice of any
+    volume, to float32 rounding.
+
+    Args:
+        source: the trained tree; leaves may be NumPy or JAX arrays.
+        target_shapes: what `jax.eval_shape` gives for the larger network's parameters.
+        rules: (regular expression, rule) pairs. The first that matches a leaf's name (joined with
+            "/") says how it is inflated, should it need it: a row of INFLATIONS, or "fresh".
+        fresh: a tree like the target, from which "fresh" leaves are taken.
+
+    Returns:
+        A tree with the target's structure, shapes and dtypes, and what was done to each leaf.
+
+    Raises:
+        CheckpointError: the trees do not fit; one message lists every offending name with both
+            shapes.
+        ConfigError: an unknown rule, a leaf that no rule covers, or "fresh" without a tree.
+    """
+    have, want = by_name(source), by_name(target_shapes)
+    new = {} if fresh is None else by_name(fresh)
+    problems = [f"{name}: not in the target" for name in have if name not in want]
+    leaves: dict[str, Array] = {}
+    done: dict[str, list[str]] = {"copied": [], "inflated": [], FRESH: []}
+    for name, shape in want.items():
+        rule = _rule(name, rules)
+        if rule == FRESH:
+            if name not in new:
+                raise ConfigError(f"transfer rule 'fresh' for {name}: no fresh parameters given")
+            leaves[name] = jnp.asarray(new[name])
+            done[FRESH].append(name)
+        elif name not in have:
+            problems.append(f"{name}: not in the source")
+        elif not _fits(have[name].shape, shape.shape):
+            problems.append(f"{name}: source {have[name].shape}, target {shape.shape}")
+        else:
+            same = have[name].shape == shape.shape
+            leaves[name] = _grow(jnp.asarray(have[name]), shape, INFLATIONS[rule])
+            done["copied" if same else "inflated"].append(name)
+    if problems:
+        raise CheckpointError("parameters do not fit the network: " + "; ".join(problems))
+    report = TransferReport(*(tuple(names) for names in done.values()))
+    return like(target_shapes, leaves), report
+
+
+def inflate_player(
+    source: Player, target: Player, *, rules: Rules = CENTRE_RULES, optimizer: bool = True
+) -> tuple[Player, TransferReport]:
+    """Inflate a player: its parameters and, if asked, its optimiser's moments by the same rules.
+
+    Args:
+        source: the trained player.
+        target: a freshly made player of the larger network: shapes, and what "fresh" takes.
+        rules: as for `inflate`.
+        optimizer: carry Adam's moments too. Weights that were not there start with none.
+    """
+    params, report = inflate(source.params, target.params, rules=rules, fresh=target.params)
+    if not optimizer:
+        return target.replace(params=params), report
+    # Moments are named like the parameters they belong to, under "mu/" and "nu/".
+    under = [*((rf"(?:mu|nu)/(?:{pattern})", rule) for pattern, rule in rules), ("count", "centre")]
+    opt_state, _ = inflate(source.opt_state, target.opt_state, rules=under, fresh=target.opt_state)
+    return Player(params=params, opt_state=opt_state), report
+
+
+def _grow(leaf: Array, shape: Any, inflation: Callable[[Kernel, int], Kernel]) -> Array:
+    """Add the missing leading axes, the innermost first."""
+    for size in reversed(shape.shape[: len(shape.shape) - leaf.ndim]):
+        leaf = inflation(leaf, size)
+    return leaf.astype(shape.dtype)
+
+
+def _fits(source: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Equal shapes, or a kernel of at least two spatial axes that lacks only leading ones."""
+    if source == target:
+        return True
+    missing = len(target) - len(source)
+    return len(source) >= 4 and missing > 0 and target[missing:] == source
+
+
+def _rule(name: str, rules: Rules) -> str:
+    for pattern, rule in rules:
+        if re.fullmatch(pattern, name):
+            if rule != FRESH and rule not in INFLATIONS:
+                raise ConfigError(f"transfer rule '{rule}' is not one of {[*INFLATIONS, FRESH]}")
+            return rule
+    raise ConfigError(f"no transfer rule covers the parameter {name}")

@@ -1,0 +1,1 @@
+"""Weights from outside: the feature network, PyTorch state dicts, checked downloads."""

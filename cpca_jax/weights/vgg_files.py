@@ -1,0 +1,135 @@
+"""Reads VGG weights from the file formats in which they are published.
+
+Nothing in a file is ever executed: pickles go through an unpickler that knows a few names and
+refuses all others. Every reader returns flat float arrays by "conv1_1/kernel" and
+"conv1_1/bias", kernels as (ky, kx, channels in, channels out); arrays that are no layer's keep
+the file's name, so that `vgg.checked` can say what was left over.
+"""
+
+import contextlib
+import io
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from cpca_jax.errors import WeightsError
+from cpca_jax.models.vgg import Architecture, digest
+from cpca_jax.objectives.perceptual import SOURCES
+from cpca_jax.weights.array_files import read_npz, read_safetensors
+from cpca_jax.weights.torch_pickles import read_torch
+
+_Arrays = dict[str, np.ndarray]
+
+# Layers behind the trunk, in Keras, torchvision and timm; a trunk does without them.
+_CLASSIFIER = re.compile(r"(fc\d|predictions|classifier|pre_logits|head)\b")
+
+
+def read_arrays(path: Path, architecture: Architecture) -> tuple[str, _Arrays]:
+    """Reads a weights file; the ending says which format it is.
+
+    Args:
+        path: Keras `.h5`, PyTorch `.pth` (both serialisations) or `.safetensors` with
+            torchvision's layer names, or `.npz` of `write_npz`.
+        architecture: Gives torchvision's numbers their layer names.
+
+    Returns:
+        Who trained the weights, a key of `perceptual.SOURCES`, and the arrays, unchecked.
+
+    Raises:
+        WeightsError: The file is missing, of another format, broken or unsafe.
+    """
+    readers: dict[str, Callable[[], tuple[str, _Arrays]]] = {
+        ".h5": lambda: ("caffe", _read_keras(path)),
+        ".pth": lambda: ("torchvision", _by_layer(read_torch(path, _CLASSIFIER), architecture)),
+        ".npz": lambda: _read_npz(path),
+        ".safetensors": lambda: ("torchvision", _by_layer(_read_safe(path), architecture)),
+    }
+    if path.suffix not in readers:
+        raise WeightsError(f"{path.name}: ends in none of {', '.join(readers)}")
+    try:
+        return readers[path.suffix]()
+    except WeightsError as error:
+        raise WeightsError(f"{path.name}: {error}") from error
+    except Exception as error:  # A broken file can make these readers raise nearly anything.
+        raise WeightsError(
+            f"{path.name}: cannot be read as {path.suffix} weights ({type(error).__name__}); "
+            "fetch or convert it again"
+        ) from error
+
+
+def _read_keras(path: Path) -> _Arrays:
+    """Keras: block1_conv1/block1_conv1_W_1:0, or .../block1_conv1/kernel:0; kernels HWIO."""
+    arrays: _Arrays = {}
+
+    def visit(name: str, node: Any) -> None:
+        if not isinstance(node, h5py.Dataset) or _CLASSIFIER.search(name):
+            return
+        layer = re.search(r"(?:^|/)block(\d+)_conv(\d+)/", name)
+        leaf = re.fullmatch(r"(?:\w+_)?(W|kernel|b|bias)(?:_\d+)?(?::0)?", name.split("/")[-1])
+        if layer and leaf:
+            kind = "kernel" if leaf[1] in {"W", "kernel"} else "bias"
+            name = f"conv{layer[1]}_{layer[2]}/{kind}"
+        arrays[name] = node[()]
+
+    with h5py.File(path, "r") as file:
+        file.visititems(visit)
+    return arrays
+
+
+def _read_safe(path: Path) -> _Arrays:
+    return read_safetensors(path, wanted=lambda name: not _CLASSIFIER.match(name))
+
+
+def _read_npz(path: Path) -> tuple[str, _Arrays]:
+    arrays = read_npz(path)
+    facts = {key: str(arrays.pop(key)) for key in ("source", "convention", "digest")}
+    if SOURCES.get(facts["source"]) != facts["convention"]:
+        raise WeightsError(f"does not know the source {facts['source']!r} and its convention")
+    if digest(arrays) != facts["digest"]:
+        raise WeightsError("the numbers do not have the digest that stands beside them")
+    return facts["source"], arrays
+
+
+def write_npz(path: Path, source: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes the arrays with their source, convention and digest beside them."""
+    facts = {"source": source, "convention": SOURCES[source], "digest": digest(arrays)}
+    texts = {key: np.array(text) for key, text in facts.items()}
+    with whole_file(path) as file:
+        np.savez(file, allow_pickle=False, **texts, **arrays)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[io.BufferedWriter]:
+    """A file that gets its name only when it is complete, and leaves nothing otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _by_layer(state: Mapping[str, np.ndarray], architecture: Architecture) -> _Arrays:
+    """From torchvision's "features.<N>" to layer names; N counts ReLUs and poolings too."""
+    names: dict[str, str] = {}
+    for index, layer in enumerate(architecture.layers):
+        names[f"features.{2 * index + layer.block - 1}"] = layer.name
+    arrays: _Arrays = {}
+    for name, array in state.items():
+        number, _, leaf = name.rpartition(".")
+        if number in names and leaf in {"weight", "bias"}:
+            name = f"{names[number]}/{'kernel' if leaf == 'weight' else 'bias'}"
+        # PyTorch keeps kernels as (out, in, ky, kx).
+        arrays[name] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+    return arrays
