@@ -95,7 +95,7 @@ def test_what_cannot_be_used_is_said_and_the_rest_goes_on(tmp_path, collection):
 def test_nothing_usable_leaves_nothing_behind(tmp_path):
     root = tmp_path / "in"
     fake_dicom.write_series(root, fake_dicom.body(3, noise_hu=10))
-    with pytest.raises(DicomError, match=r"in: 1 series, none in a folder .*--full DIR --quarter"):
+    with pytest.raises(DicomError, match=r"in: 1 series, none in a folder .*--full DIR --low"):
         prepare_collection(root, tmp_path / "out")
     root.rename(tmp_path / "full_3mm")
     with pytest.raises(

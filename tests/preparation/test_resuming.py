@@ -19,6 +19,8 @@ from cpca_jax.data.collections import sources
 from cpca_jax.data.collections.sources import Inputs
 from cpca_jax.data.collections.splits import SplitChoice
 from cpca_jax.data.store import reader
+from cpca_jax.data.store.manifest import SeriesInfo
+from cpca_jax.data.store.writer import StoreWriter
 from cpca_jax.errors import StoreError
 from cpca_jax.preparation import pair_reader, prepare
 
@@ -150,15 +152,15 @@ def test_a_damaged_array_is_made_again(tmp_path, collection, monkeypatch):
 
 
 def test_two_writers_of_one_store(tmp_path):
-    with reader.StoreWriter(tmp_path / "out") as first:
+    with StoreWriter(tmp_path / "out") as first:
         with pytest.raises(StoreError, match="out: is being written by another"):
-            reader.StoreWriter(tmp_path / "out").__enter__()
+            StoreWriter(tmp_path / "out").__enter__()
         make_one(first)
     assert len(reader.open_store(tmp_path / "out").series) == 1
 
 
 def make_one(writer):
-    info = reader.SeriesInfo("a", "a", "train", "k", 1.0, (1.0, 1.0), (0.0,))
+    info = SeriesInfo("a", "a", "train", "k", 1.0, (1.0, 1.0), (0.0,))
     volume = np.zeros((1, 4, 4), np.int16)
     writer.add(info, volume, volume)
 

@@ -55,7 +55,7 @@ def test_everything_is_on_the_page(tmp_path, collection):
     page = check(collection, tmp_path)
     found = rows(page, "Found")
     assert ["L002", "full", "B30f", "3 mm", "5", "2 mm"] in found
-    assert ["L002", "quarter", "B30f", "3 mm", "5", "2 mm"] in found
+    assert ["L002", "low", "B30f", "3 mm", "5", "2 mm"] in found
     refused = items(page, "Refused")
     assert len(refused) == 9  # eight files and the pair with a lone slice
     assert "mr3<b>.dcm: Modality is MR, must be CT; not a CT image" in refused

@@ -24,14 +24,14 @@ def volumes(pair):
     ("names", "level"),
     [
         (["full_3mm"], "full"),
-        (["quarter_1mm_sharp"], "quarter"),
+        (["quarter_1mm_sharp"], "low"),
         (["1.000000-Full dose images-92811"], "full"),
-        (["1.000000-Low Dose Images-00959"], "quarter"),
+        (["1.000000-Low Dose Images-00959"], "low"),
         (["Full Dose", "3mm Slice Thickness", "Sharp Kernel (D45)", "L096"], "full"),
-        (["full_3mm", "quarter_3mm"], "quarter"),  # the innermost
-        (["Quarter Dose", "L096", "quarter_3mm_sharp_sorted"], "quarter"),
+        (["full_3mm", "quarter_3mm"], "low"),  # the innermost
+        (["Quarter Dose", "L096", "quarter_3mm_sharp_sorted"], "low"),
         (["FD_1mm"], "full"),
-        (["QD_1mm"], "quarter"),
+        (["QD_1mm"], "low"),
         (["full and low dose"], None),
         (["full body", "lower abdomen", "L096"], None),
         ([], None),
@@ -57,7 +57,7 @@ def test_pairs_by_patient_kernel_and_thickness(tmp_path):
     assert len(found) == 8
     for pair in found:
         assert pair.full.dose_level == "full"
-        assert pair.low.dose_level == "quarter"
+        assert pair.low.dose_level == "low"
         assert pair.full.first.path.parents[1] == pair.low.first.path.parents[1]
 
 
@@ -169,7 +169,7 @@ def test_noisier_low_dose_is_accepted():
 
 
 @pytest.mark.parametrize(
-    ("full", "quarter", "message"),
+    ("full", "low", "message"),
     [
         (body16(20.0, 1), body16(10.0, 2), "are the dose levels swapped"),
         (body16(20.0, 1), body16(20.0, 2), "the low dose must be noisier"),

@@ -35,7 +35,7 @@ def write_levels(places, **changes):
 
 
 @pytest.mark.parametrize(
-    ("full", "quarter"),
+    ("full", "low"),
     [
         ("L067/full_3mm", "L067/quarter_3mm"),
         ("L067/full_3mm_sharp", "L067/quarter_3mm_sharp"),
@@ -138,9 +138,7 @@ def test_two_folders_of_different_kinds(tmp_path):
 
 def test_untold_doses_are_asked_for(tmp_path):
     write_levels([tmp_path / "in" / "first", tmp_path / "in" / "second"])
-    with pytest.raises(
-        DicomError, match=r"in: 2 series, none in a folder .*--full DIR --quarter DIR"
-    ):
+    with pytest.raises(DicomError, match=r"in: 2 series, none in a folder .*--full DIR --low DIR"):
         paired(gathered(tmp_path / "in"))
 
 
@@ -149,11 +147,11 @@ def test_untold_doses_are_asked_for(tmp_path):
     [
         ({"both": "a", "full": "b"}, False, "--input and --full"),
         ({}, False, "--input or --full"),
-        ({"quarter": "a"}, False, "--input or --full"),
-        ({"full": "a"}, False, "--full: give --quarter DIR or --simulate_dose"),
-        ({"full": "a", "quarter": "b"}, True, "one of them"),
-        ({"full": "a", "quarter": "a/b"}, False, "one lies in the other"),
-        ({"full": "a", "quarter": "a"}, False, "one lies in the other"),
+        ({"low": "a"}, False, "--input or --full"),
+        ({"full": "a"}, False, "--full: give --low DIR or --simulate_dose"),
+        ({"full": "a", "low": "b"}, True, "one of them"),
+        ({"full": "a", "low": "a/b"}, False, "one lies in the other"),
+        ({"full": "a", "low": "a"}, False, "one lies in the other"),
     ],
 )
 def test_folders_that_do_not_go_together(tmp_path, names, simulate, message):
@@ -171,7 +169,7 @@ def write_nifti(path, *, noise_hu, seed, shift_mm=0.0):
 
 
 @pytest.mark.parametrize(
-    ("full", "quarter"),
+    ("full", "low"),
     [
         ("case one_full.nii.gz", "case one_quarter.nii.gz"),
         ("full/case one.nii", "quarter/case one.nii.gz"),
@@ -249,9 +247,9 @@ def test_dicomdir_and_hidden_files_are_never_opened(tmp_path, monkeypatch):
     for path in (tmp_path / "DICOMDIR", tmp_path / "full_3mm" / "DICOMDIR", tmp_path / ".x"):
         path.write_bytes(b"../../../etc/passwd")
     opened = []
-    is_dicom = header_pool.dicom.is_dicom
+    is_dicom = header_pool.slice_file.is_dicom
     monkeypatch.setattr(
-        header_pool.dicom, "is_dicom", lambda p: opened.append(p.name) or is_dicom(p)
+        header_pool.slice_file, "is_dicom", lambda p: opened.append(p.name) or is_dicom(p)
     )
     assert gathered(tmp_path).found.foreign == 0
     assert opened
