@@ -13,7 +13,8 @@ from cpca_jax import __version__
 from cpca_jax.data.collections import doses, pairs
 from cpca_jax.data.collections.pairs import Pair
 from cpca_jax.data.dicom.series import Series
-from cpca_jax.data.store.reader import SeriesInfo, StoreWriter
+from cpca_jax.data.store.manifest import SeriesInfo
+from cpca_jax.data.store.writer import StoreWriter
 from cpca_jax.errors import DicomError, VolumeError
 from cpca_jax.simulation import low_dose
 from cpca_jax.types import SliceHU, VolumeHU

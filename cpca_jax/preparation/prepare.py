@@ -15,7 +15,8 @@ from cpca_jax.data.collections.sources import Gathered, Inputs
 from cpca_jax.data.collections.splits import SplitChoice, require_studies_whole
 from cpca_jax.data.dicom.series import Track, no_track
 from cpca_jax.data.dicom.series_checks import say_first
-from cpca_jax.data.store.reader import Store, StoreWriter, open_store
+from cpca_jax.data.store.reader import Store, open_store
+from cpca_jax.data.store.writer import StoreWriter
 from cpca_jax.errors import ConfigError, DicomError
 from cpca_jax.preparation import store_page
 from cpca_jax.preparation.pair_reader import Outcome, Reader

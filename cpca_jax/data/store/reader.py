@@ -1,7 +1,7 @@
 """A store: paired volumes in HU as memory-mapped arrays beside a manifest.
 
     STORE/manifest.json      see `manifest`
-    STORE/NAME.low.npy   int16 HU, (z y x)
+    STORE/NAME.low.npy       int16 HU, (z y x)
     STORE/NAME.full.npy      the same slices at full dose
 
 It appears complete or not at all, and no array is ever unpickled.
@@ -19,12 +19,9 @@ from cpca_jax.data.collections.pairs import SPLITS
 from cpca_jax.data.neighbours import neighbour_runs
 from cpca_jax.data.store import manifest
 from cpca_jax.data.store.manifest import ArrayFile, SeriesInfo
-from cpca_jax.data.store.writer import StoreWriter
 from cpca_jax.errors import ConfigError, StoreError
 from cpca_jax.runtime.files import file_digest
 from cpca_jax.types import VolumeHU
-
-__all__ = ["PairedSeries", "SeriesInfo", "Store", "StoreWriter", "open_store"]
 
 # Slices further apart than this many thicknesses are not neighbours, however regular: what
 # lies between them is in neither.
