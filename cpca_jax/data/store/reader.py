@@ -45,6 +45,10 @@ class PairedSeries(SeriesInfo):
     @property
     def runs(self) -> tuple[tuple[int, int], ...]:
         """Stretches (start, stop) of neighbouring slices; together they are the whole series."""
+        if self.placement == "single":
+            return tuple((z, z + 1) for z in range(len(self.positions_mm)))
+        if self.placement == "ordered":
+            return tuple(neighbour_runs(self.positions_mm, longest_mm=1.0))
         longest = min(_LONGEST_STEP * self.thickness_mm or _LONGEST_MM, _LONGEST_MM)
         return tuple(neighbour_runs(self.positions_mm, longest_mm=longest))
 
@@ -52,7 +56,8 @@ class PairedSeries(SeriesInfo):
         """Slices that have (slices - 1) / 2 neighbours on each side, at the regular step.
 
         The regular step is the smallest of the series, within 1 %, and at most two slice
-        thicknesses and 20 mm.
+        thicknesses and 20 mm; where the distance is unknown but the order is not, slices with
+        consecutive numbers are neighbours.
 
         Args:
             slices: odd; 1 needs no neighbour and gives all slices.
