@@ -5,6 +5,7 @@ import importlib.util
 import fake_dicom
 import numpy as np
 import pytest
+from conftest import CHECKOUT
 
 from cpca_jax.data.collections import sources
 from cpca_jax.data.collections.sources import Inputs
@@ -64,15 +65,23 @@ def volume(noise_hu, seed):
     return fake_dicom.body(4, noise_hu=noise_hu, seed=seed).clip(-1024)
 
 
-@pytest.fixture
-def module(tmp_path, monkeypatch):
-    """The module's text; importing it has added its row to the table of this test alone."""
+@pytest.fixture(autouse=True)
+def own_table(monkeypatch):
+    """Rows are added to the table of one test alone."""
     monkeypatch.setattr(sources, "COLLECTIONS", Registry("collection", dict(sources.COLLECTIONS)))
-    path = tmp_path / "my_scanner.py"
-    path.write_text(MODULE)
-    spec = importlib.util.spec_from_file_location("my_scanner", path)
+
+
+def import_text(path, text):
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    return MODULE
+    return text
+
+
+@pytest.fixture
+def module(tmp_path):
+    """The module's text; importing it has added its row."""
+    return import_text(tmp_path / "my_scanner.py", MODULE)
 
 
 def test_forty_lines_are_enough(tmp_path, module):
@@ -111,6 +120,19 @@ def test_a_scan_that_breaks_its_promise_is_refused(tmp_path, module, monkeypatch
         line.startswith("refused: p1 unknown 0 mm: read() gave int16 (1, 2, 3), must be int16 (4,")
         for line in lines
     )
+
+
+def test_the_documented_module_works(tmp_path):
+    text = (CHECKOUT / "docs" / "data.md").read_text().split("```python\n")[1].split("```")[0]
+    smaller = text.replace("(64, 512, 512)", "(4, 48, 48)").replace("range(64)", "range(4)")
+    import_text(tmp_path / "my_raw.py", smaller)
+    (tmp_path / "in").mkdir()
+    for dose, noise_hu in (("full", 10.0), ("low", 20.0)):
+        values = volume(noise_hu, int(noise_hu)).astype("<i2")
+        (tmp_path / "in" / f"Jane_{dose}.raw").write_bytes(values.tobytes())
+    (one,) = prepare.prepare_scans(Inputs(tmp_path / "in"), tmp_path / "out").series
+    assert one.patient.startswith("case-")
+    np.testing.assert_array_equal(one.low, volume(20.0, 20))
 
 
 def test_names_that_are_taken(module):
