@@ -13,7 +13,7 @@ from absl import flags
 from cpca_jax.programs import launch
 from cpca_jax.runs import config
 from cpca_jax.runtime import logs, processes
-from cpca_jax.training import cascade
+from cpca_jax.training import procedures
 
 _CONFIG = launch.config_flag()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
@@ -32,7 +32,7 @@ def main() -> None:
     processes.join(_DISTRIBUTED.value)
     if not processes.is_first():
         logs.silence()
-    cascade.train_to_end(experiment, workdir)
+    procedures.train_to_end(experiment, workdir)
     logs.say(f"done: {workdir}/checkpoints, validation.jsonl, train.jsonl, events (TensorBoard)")
 
 

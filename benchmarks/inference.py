@@ -18,7 +18,7 @@ from benchmarks.sizes import FLOAT32, StepCase
 from benchmarks.subjects import subject
 from benchmarks.table import Row
 from benchmarks.timing import Contestant, blocking
-from cpca_jax.runs.state import Networks
+from cpca_jax.training.networks import Networks
 from cpca_jax.types import Params
 
 # Of the slices on which a peer is held to our answer.
@@ -57,7 +57,7 @@ def _row(session: Session, slices: int, precision: str) -> dict[str, Any]:
 
 def _check(session: Session, networks: Networks, params: Params) -> None:
     """Hold every peer to our answer, whole slabs and windows."""
-    slab = _slab(networks.slices + 1, min(_CHECKED_EDGE, session.sizes.edge))
+    slab = _slab(networks.geometry.slices + 1, min(_CHECKED_EDGE, session.sizes.edge))
     for peer in session.peers[:1]:
         with jax.default_matmul_precision("highest"), peer.exactly():
             ours = np.asarray(jax.jit(networks.denoise)(params, slab))
@@ -65,11 +65,11 @@ def _check(session: Session, networks: Networks, params: Params) -> None:
                 theirs = peer.denoising(
                     params,
                     slab,
-                    slices=networks.slices,
+                    slices=networks.geometry.slices,
                     windows=windows,
                     precision=FLOAT32,
                 )
-                peers.require_same_answer(f"CPCA-{networks.slices}", ours, theirs.answer())
+                peers.require_same_answer(f"CPCA-{networks.geometry.slices}", ours, theirs.answer())
 
 
 def _slab(depth: int, edge: int) -> np.ndarray:

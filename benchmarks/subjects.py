@@ -11,12 +11,12 @@ from benchmarks.sizes import Sizes, StepCase
 from configs import cpca1
 from cpca_jax import trees
 from cpca_jax.models import vgg
-from cpca_jax.runs import config, state
+from cpca_jax.runs import config
 from cpca_jax.runs.config import Experiment
-from cpca_jax.runs.state import STEP_KEY, Networks, TrainState
+from cpca_jax.runs.state import STEP_KEY, TrainState
 from cpca_jax.training import steps
 from cpca_jax.training.experiment import build_networks, build_objective
-from cpca_jax.training.optim import adam
+from cpca_jax.training.networks import Networks, state_shapes
 from cpca_jax.training.steps import Batches, Objective, TrainStep
 from cpca_jax.types import Params, RandomKey
 from cpca_jax.weights import feature_network
@@ -50,7 +50,7 @@ class Subject:
 
     def shapes(self) -> TrainState:
         """Shapes of the state, for tracing."""
-        return state.state_shapes(self.networks, adam(self.experiment.optim))
+        return state_shapes(self.networks, self.objective.optimisers)
 
     def start(self) -> TrainState:
         """A state before the first step, always the same, and with a generator that is not dead.
@@ -67,7 +67,7 @@ class Subject:
 
     def batches(self, random: np.random.Generator) -> Batches:
         """Patches of one step: a ramp in HU under noise of twice the strength in one of both."""
-        data, slices = self.experiment.data, self.networks.slices
+        data, slices = self.experiment.data, self.experiment.model.slices
         shape = (self.draws, data.batch, slices, data.patch, data.patch)
         clean = np.linspace(-250.0, 250.0, data.patch)
         full = clean + random.normal(0.0, 20.0, (*shape[:2], 1, *shape[3:]))

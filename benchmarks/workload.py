@@ -12,9 +12,11 @@ from benchmarks.counting import Work, count
 from benchmarks.subjects import assembled, step_work
 from configs import cpca1, deck
 from cpca_jax.models import count_weights
+from cpca_jax.models.cascade import Cascade
 from cpca_jax.runs import config
 from cpca_jax.runs.config import Experiment
 from cpca_jax.training.cascade import stage_experiment
+from cpca_jax.training.experiment import build_networks
 from cpca_jax.training.steps import Batches
 
 # Of a slice, and of the slab in which it is denoised on an accelerator.
@@ -65,11 +67,12 @@ def _jobs(name: str, chosen: ConfigDict, after: str) -> Iterator[Job]:
     chosen.data.store = "on paper"
     chosen.perceptual.network = "random"  # as large as the real one
     experiment = config.parse(chosen)
-    stages = experiment.train.stages
+    network = build_networks(experiment).generator
+    stages = network.stages if isinstance(network, Cascade) else 1
     for number in range(1, stages + 1):
         stage = experiment
-        if stages > 1:
-            stage = stage_experiment(experiment, number, Path("on paper"))
+        if isinstance(network, Cascade):
+            stage = stage_experiment(experiment, number, Path("on paper"), network)
         named = name if number == 1 else f"{name}, stage {number}"
         yield _job(named, stage, after)
         after = named

@@ -17,9 +17,6 @@ def get_config() -> ConfigDict:
             "centres": 1,  # neighbouring full-dose slices of a patch; more for 3D critics
             "batch": 128,  # released code; the deck is silent
             "augmentation": "none",  # none in the released code
-            # Train on this share of the slices only: those that transfer.run's denoiser finds
-            # hardest (CNN-Cascade).
-            "hardest": 1.0,
             # A patch is refused where at least this share of the full-dose pixels is at or
             # below air_hu (released DU-GAN code, the closest of the same group).
             "air_hu": -500.0,
@@ -71,7 +68,6 @@ def get_config() -> ConfigDict:
             "keep_checkpoints": 3,  # the newest ones
             "keep_every": 10_000,  # and those at multiples of so many steps; 0: none
             "validation_slices": 64,  # spread over the validation series; 0: all
-            "stages": 1,  # networks trained one after the other (CNN-Cascade)
             "frozen": (),  # generator parameters that stay as they are: regular expressions
         },
         "transfer": {

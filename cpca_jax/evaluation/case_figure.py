@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cpca_jax.evaluation.scoring import SliceScore
+from cpca_jax.metrics.table import drawn
 from cpca_jax.units import DISPLAY, Window
 
 matplotlib.use("Agg")
@@ -56,8 +57,8 @@ def draw_case(
         )
         whole.set_title(method, fontsize=11)
         if method in scores:
-            s = scores[method]
-            caption = f"{s.psnr:.2f} dB   SSIM {s.ssim:.3f}   perc. {s.perceptual:.3f}"
+            own = scores[method].scores
+            caption = "   ".join(f"{m.label} {m.show(own[name])}" for name, m in drawn().items())
             whole.set_xlabel(caption, fontsize=9)
         _show(part, image[top : top + zoom, left : left + zoom], display)
         if rows > 1:

@@ -11,11 +11,12 @@ from ml_collections import ConfigDict
 
 from cpca_jax.errors import ConfigError
 from cpca_jax.evaluation import comparison, report
+from cpca_jax.metrics.table import drawn
 from cpca_jax.preparation.prepare import prepare_phantoms
 from cpca_jax.runs import config
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runtime.logs import say, track
-from cpca_jax.training import cascade
+from cpca_jax.training import procedures
 
 # Training, validation and test phantoms differ in every organ; the test ones are never trained on.
 PHANTOMS, SLICES, SEED = 5, 10, 2017
@@ -52,14 +53,14 @@ def run(workdir: Path, get_config: Callable[[str], ConfigDict]) -> None:
         f"CPCA-1 (2D) under WGAN-GP and perceptual loss -> {cpca1}",
         f"train.py --config configs/demo.py --workdir {cpca1} --config.data.store={store}",
     )
-    cascade.train_to_end(experiment("scratch", ""), cpca1)
+    procedures.train_to_end(experiment("scratch", ""), cpca1)
     _stage(
         3,
         f"CPCA-1 transferred to CPCA-3 (3D), fine-tuned -> {cpca3}",
         f"train.py --config configs/demo.py:transfer --workdir {cpca3} "
         f"--config.data.store={store} --config.transfer.run={cpca1}",
     )
-    cascade.train_to_end(experiment("transfer", cpca1), cpca3)
+    procedures.train_to_end(experiment("transfer", cpca1), cpca3)
     output = workdir / "evaluation"
     _stage(
         4,
@@ -86,8 +87,8 @@ def _conclude(table: report.Table, output: Path, seconds: float) -> None:
     low, *methods = table.rows
     for row in methods:
         gains = (
-            f"{metric} {getattr(row, metric) - getattr(low, metric):+.{digits}f}"
-            for metric, digits in (("psnr", 2), ("ssim", 4), ("perceptual", 4))
+            f"{metric.label} {metric.show(row.scores[name] - low.scores[name], signed=True)}"
+            for name, metric in drawn().items()
         )
         say(f"{row.method} against low dose: {', '.join(gains)}")
     say(f"\nSynthetic data: phantoms, simulated dose. Feature network: {table.feature_network}.")

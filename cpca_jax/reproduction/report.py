@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cpca_jax.evaluation import report
-from cpca_jax.reproduction import claims, deck_values
-from cpca_jax.reproduction import tables as tables
+from cpca_jax.reproduction import claims, deck_values, tables
 from cpca_jax.reproduction.text import TEXT
-from cpca_jax.runs import checkpoints, config
+from cpca_jax.runs import checkpoints
 from cpca_jax.runtime import files, html, logs
 
 Folds = dict[int, dict[float, dict[str, float]]]
@@ -102,7 +101,7 @@ def _read(about: Mapping[str, Any], runs: Mapping[str, Path], found: Mapping[str
 
 def _curve(run: Path) -> list[dict[str, float]]:
     """Lines of validation.jsonl, epochs counted from the start of the 2D training."""
-    first = config.parse(checkpoints.read_config(run)).optim.first_epoch
+    first = checkpoints.read_config(run)["optim"]["first_epoch"]
     lines = logs.read_jsonl(run / "validation.jsonl")
     return [{**line, "epoch": line["epoch"] + first} for line in lines]
 
@@ -197,7 +196,7 @@ def _sections(results: Results, figures: Mapping[str, bytes]) -> Iterator[Sectio
     yield "table", (tables.FOUND_HEADS, tables.detectability_rows(results.found, results.methods))
     yield "heading", "7. The weight of the perceptual loss by cross-validation"
     yield "text", TEXT["lambda"].format(field=results.field, folds=len(results.folds))
-    yield "table", (tables.SWEEP_HEADS, tables.sweep_rows(results.folds))
+    yield "table", (tables.sweep_heads(), tables.sweep_rows(results.folds))
     best = ", ".join(f"{m} {value:g}" for m, value in tables.best_values(results.folds).items())
     yield "text", f"Best mean over folds: {best}."
     yield "figure", "lambda"
@@ -207,7 +206,7 @@ def _table(methods: tables.Methods, about: Mapping[str, Any]) -> Iterator[Sectio
     """The deck's table with intervals, and each row against the one above it."""
     patients = {row["patient"] for rows in methods.values() for row in rows}
     printed = patients <= deck_values.MAYO_PATIENTS
-    heads = tables.TABLE_HEADS + (tables.PRINTED_HEADS if printed else ())
+    heads = tables.table_heads() + (tables.PRINTED_HEADS if printed else ())
     yield "table", (heads, tables.table_rows(methods, printed=printed))
     slices = about["rows"][0]["slices"]
     if len(patients) > 1:
@@ -216,7 +215,7 @@ def _table(methods: tables.Methods, about: Mapping[str, Any]) -> Iterator[Sectio
     else:
         yield "text", f"{slices} slices of one patient. Intervals: blocks of its slices resampled."
         yield "text", TEXT["steps"]
-    yield "table", (tables.STEP_HEADS, tables.step_rows(methods))
+    yield "table", (tables.step_heads(), tables.step_rows(methods))
 
 
 def _html(sections: Sequence[Section], figures: Mapping[str, bytes]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Checkpoints of a run. The only module that knows Orbax.
 
-A checkpoint is a folder RUN/checkpoints/STEP that holds the items `generator`, `critic` and
-`optimizer` (Orbax), `config.json`, and `manifest.json` with the SHA-256 of every other file. It is
+A checkpoint is a folder RUN/checkpoints/STEP that holds the items `generator`, `critic`,
+`optimizer` and, for batch normalisation, `generator_statistics` (Orbax), `config.json`, and `manifest.json` with the SHA-256 of every other file. It is
 written under another name and renamed when complete. Orbax itself restores flipped bits without
 complaint, so the digests are checked at every restore; a step that fails is skipped, with a word,
 and the one before it is taken.
@@ -22,11 +22,13 @@ import orbax.checkpoint as ocp
 from cpca_jax import __version__, trees
 from cpca_jax.runtime.files import file_digest
 from cpca_jax.errors import CheckpointError
+from cpca_jax.runs import older
 from cpca_jax.runs.state import Player, TrainState
 from cpca_jax.types import Params
 
 Say = Callable[[str], None]
 FOLDER, CONFIG, MANIFEST = "checkpoints", "config.json", "manifest.json"
+_OPTIMIZER, _STATISTICS = "optimizer", "_statistics"
 
 
 def save(
@@ -131,20 +133,48 @@ def restore_state(run: Path, like: TrainState, *, step: int) -> TrainState:
     Raises:
         CheckpointError: structure, a shape or a dtype differs; every offending name is listed.
     """
-    items = {name: _restore(run, step, name) for name in _items(like)}
-    moments = items["optimizer"]
 
     def player(name: str, like: Player) -> Player:
-        params = _fill(like.params, items[name], f"{name}")
-        return Player(params, _fill(like.opt_state, moments[name], f"optimizer/{name}"))
+        saved = restore_player(run, name, step=step)
+        return Player(
+            _fill(like.params, saved.params, name),
+            _fill(like.opt_state, saved.opt_state, f"optimizer/{name}"),
+            _fill(like.statistics, saved.statistics, f"{name}{_STATISTICS}"),
+        )
 
     critic = None if like.critic is None else player("critic", like.critic)
-    step_array: Any = np.asarray(moments["step"])
-    return TrainState(step_array, player("generator", like.generator), critic)
+    return TrainState(np.asarray(step, np.int32), player("generator", like.generator), critic)
+
+
+def restore_player(run: Path, which: str, *, step: int) -> Player:
+    """Restore one network of a run with its moments: nested dictionaries of NumPy arrays.
+
+    Args:
+        run: the run's folder.
+        which: "generator" or "critic".
+        step: which checkpoint; must be sound (`sound_step`).
+    """
+    params, statistics = older.moments_apart(_restore(run, step, which))
+    if holds(run, which + _STATISTICS, step=step):
+        statistics = _restore(run, step, which + _STATISTICS)
+    opt_state = older.named_rules(_restore(run, step, _OPTIMIZER)[which])
+    return Player(params, opt_state, statistics)
+
+
+def holds(run: Path, item: str, *, step: int) -> bool:
+    """Tell whether a checkpoint has an item, such as "critic"."""
+    return (run / FOLDER / str(step) / item).is_dir()
+
+
+def restore_statistics(run: Path, *, step: int) -> Params:
+    """Restore the generator's running moments; empty for a network without any."""
+    if holds(run, "generator" + _STATISTICS, step=step):
+        return _restore(run, step, "generator" + _STATISTICS)
+    return older.moments_apart(_restore(run, step, "generator"))[1]
 
 
 def restore_params(run: Path | str, *, which: str = "generator", step: int | None = None) -> Params:
-    """Parameters of one network as a nested dictionary of NumPy arrays, on any device count.
+    """Restore the parameters of one network as nested NumPy arrays, on any device count.
 
     Args:
         run: a run's folder.
@@ -156,9 +186,9 @@ def restore_params(run: Path | str, *, which: str = "generator", step: int | Non
     """
     run = Path(run)
     found = require_step(run, step=step)
-    if not (run / FOLDER / str(found) / which).is_dir():
+    if not holds(run, which, step=found):
         raise CheckpointError(f"{run.name}, step {found}: it holds no {which}")
-    return _restore(run, found, which)
+    return older.moments_apart(_restore(run, found, which))[0]
 
 
 def read_config(run: Path | str, *, step: int | None = None) -> dict[str, Any]:
@@ -184,8 +214,9 @@ def _items(state: TrainState) -> dict[str, Any]:
     players = {"generator": state.generator, "critic": state.critic}
     present = {name: player for name, player in players.items() if player is not None}
     moments = {n: flax.serialization.to_state_dict(p.opt_state) for n, p in present.items()}
-    params: dict[str, Any] = {name: player.params for name, player in present.items()}
-    return params | {"optimizer": {"step": np.asarray(state.step), **moments}}
+    items: dict[str, Any] = {name: player.params for name, player in present.items()}
+    items |= {name + _STATISTICS: p.statistics for name, p in present.items() if p.statistics}
+    return items | {_OPTIMIZER: {"step": np.asarray(state.step), **moments}}
 
 
 def _restore(run: Path, step: int, name: str) -> Any:
@@ -213,7 +244,9 @@ def _fill(like: Params, restored: Any, what: str) -> Params:
     ]
     if problems:
         raise CheckpointError("checkpoint does not fit the experiment: " + "; ".join(problems))
-    return flax.serialization.from_state_dict(like, restored)
+    own = flax.serialization.to_state_dict(like)
+    filled = trees.like(own, trees.by_name(restored)) if leaves(like) else own
+    return flax.serialization.from_state_dict(like, filled)
 
 
 def _kind(leaf: Any) -> tuple[tuple[int, ...], str]:

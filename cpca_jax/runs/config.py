@@ -33,7 +33,6 @@ class DataConfig:
     centres: int
     batch: int
     augmentation: str
-    hardest: float
     air_hu: float
     air_fraction: float
     train_split: str
@@ -113,7 +112,6 @@ class TrainConfig:
     keep_checkpoints: int
     keep_every: int
     validation_slices: int
-    stages: int
     frozen: tuple[str, ...]
 
     @property
@@ -178,7 +176,7 @@ def parse(config: ConfigDict | Mapping[str, Any]) -> Experiment:
         ConfigError: an unknown or missing key, a wrong type, an impossible value. The message
             names the key, the value and what would be right.
     """
-    raw = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    raw = _as_today(config.to_dict() if isinstance(config, ConfigDict) else config)
     experiment: Experiment = _build(Experiment, raw, "")
     for key, value, allowed, wanted in _rules(experiment):
         if not allowed:
@@ -186,9 +184,50 @@ def parse(config: ConfigDict | Mapping[str, Any]) -> Experiment:
     return experiment
 
 
+def parse_network(written: Mapping[str, Any]) -> tuple[ModelConfig, tuple[float, float]]:
+    """Parse what a run says of its network alone, whatever else it was trained with.
+
+    Args:
+        written: a run's configuration, as `checkpoints.read_config` gives it.
+
+    Returns:
+        The model section, and the HU window that the network sees.
+
+    Raises:
+        ConfigError: as for `parse`.
+    """
+    raw = _as_today(written)
+    for name in ("model", "data"):
+        if not isinstance(raw.get(name), Mapping):
+            raise ConfigError(f"config.{name}: missing; start from configs/base.py")
+    window = _convert(tuple[float, float], raw["data"].get("window_hu"), "config.data.window_hu")
+    return _build(ModelConfig, raw["model"], "model."), window
+
+
+def parse_perceptual(written: Mapping[str, Any]) -> PerceptualConfig:
+    """Parse what a run says of its feature network alone.
+
+    Raises:
+        ConfigError: as for `parse`.
+    """
+    perceptual: PerceptualConfig = _build(
+        PerceptualConfig, written.get("perceptual", {}), "perceptual."
+    )
+    return perceptual
+
+
 def to_json(experiment: Experiment) -> str:
     """The experiment as JSON text; `parse(json.loads(text))` gives it back."""
     return json.dumps(dataclasses.asdict(experiment), indent=2, sort_keys=True)
+
+
+def _as_today(written: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a configuration in today's form, whichever version wrote it."""
+    if not {"stages", "hardest"} & {*written.get("train", ()), *written.get("data", ())}:
+        return written
+    from cpca_jax.runs import older
+
+    return older.config(written)
 
 
 def _build(kind: Any, raw: Mapping[str, Any], path: str) -> Any:
@@ -250,8 +289,6 @@ def _rules(e: Experiment) -> list[Rule]:
     weights = {name: getattr(loss, name) for name in terms}
     return [
         *_data_rules(d),
-        ("data.hardest", d.hardest, d.hardest == 1 or bool(e.transfer.run) or t.stages > 1,
-         "1 where no transfer.run says which denoiser finds them hard"),
         ("model.slices", e.model.slices, e.model.slices % 2 == 1, "odd"),
         ("loss.critic_steps", loss.critic_steps, loss.critic_steps >= 1, "1 or more"),
         *(_not_negative(f"loss.{name}", weight) for name, weight in weights.items()),
@@ -265,7 +302,6 @@ def _rules(e: Experiment) -> list[Rule]:
         _not_negative("optim.weight_decay", o.weight_decay),
         ("optim.half_life", o.half_life, o.half_life > 0, "positive"),
         _not_negative("optim.first_epoch", o.first_epoch),
-        ("train.stages", t.stages, t.stages >= 1, "1 or more"),
         ("train.steps_per_epoch", t.steps_per_epoch, t.steps_per_epoch > 0, "positive"),
         ("train.total_steps", t.total_steps, t.total_steps > 0, "positive: set epochs or steps"),
         _not_negative("train.checkpoint_every", t.checkpoint_every),
@@ -289,7 +325,6 @@ def _data_rules(d: DataConfig) -> list[Rule]:
         ("data.centres", d.centres, d.centres % 2 == 1 and d.centres > 0, "odd"),
         ("data.batch", d.batch, d.batch > 0, "positive"),
         ("data.air_fraction", d.air_fraction, 0 < d.air_fraction <= 1, "in (0, 1]"),
-        ("data.hardest", d.hardest, 0 < d.hardest <= 1, "in (0, 1]"),
         ("data.folds", d.folds, d.folds == 0 or d.folds >= 2, "0 for none, or 2 or more"),
         ("data.fold", d.fold, 0 <= d.fold < max(d.folds, 1), "below data.folds, from 0"),
     ]

@@ -15,14 +15,15 @@ import jax
 
 from cpca_jax.data.store.patches import PatchSpec, prefetch
 from cpca_jax.errors import InputError
+from cpca_jax.metrics.table import drawn
 from cpca_jax.runs import checkpoints, config
 from cpca_jax.runs.config import Experiment
-from cpca_jax.runs.state import STEP_KEY, Networks, TrainState
+from cpca_jax.runs.state import STEP_KEY, TrainState
 from cpca_jax.runtime import logs, processes
 from cpca_jax.runtime.sharding import Placement, choose_devices
 from cpca_jax.training.experiment import Parts, assemble
 from cpca_jax.training.feed import Feeder, Sent, received
-from cpca_jax.training.hardest import on_hardest
+from cpca_jax.training.networks import Networks
 from cpca_jax.training.resume import about, resume
 from cpca_jax.training.start import starting_state
 from cpca_jax.training.steps import Objective, draws_per_step, make_train_step, unrolled_here
@@ -41,13 +42,16 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
             had another configuration.
         FloatingPointError: the training diverged; the last sound checkpoint is left.
     """
-    parts = assemble(experiment)
+    return train_parts(assemble(experiment), workdir)
+
+
+def train_parts(parts: Parts, workdir: Path) -> TrainState:
+    """Train as `train` does, for whoever has the parts already, perhaps with another sampler."""
+    experiment = parts.experiment
     placement = choose_devices(experiment.data.batch, wanted=experiment.compute.devices)
     workdir.mkdir(parents=True, exist_ok=True)
     with _only_run(workdir) if processes.is_first() else nullcontext(), _stop_signal() as stop:
         state = resume(parts, workdir)
-        if state is None or int(state.step) < experiment.train.total_steps:
-            parts = on_hardest(parts, say=logs.say)
         if state is None:
             state = starting_state(parts, placement, say=logs.say)
             if processes.is_first():
@@ -156,13 +160,13 @@ class _Training:
             return
         step = int(state.step)
         # On the host: a process scores by itself what lies on the devices of all.
-        scores = self.validation.scores(jax.device_get(state.generator.params))
+        scores = self.validation.scores(jax.device_get(state.generator))
         epoch = step / self.config.steps_per_epoch
         line = {"epoch": epoch} | scores
         log.write("validation", step, line)
         both = (
-            f"{m} {scores[m]:.{digits}f} (low dose {scores['low_' + m]:.{digits}f})"
-            for m, digits in (("psnr", 2), ("ssim", 4), ("perceptual", 4))
+            f"{m.label} {m.show(scores[name])} (low dose {m.show(scores['low_' + name])})"
+            for name, m in drawn().items()
         )
         logs.say(f"  epoch {epoch:g}: validation {', '.join(both)}")
 

@@ -20,6 +20,7 @@ import numpy as np
 from cpca_jax.errors import ConfigError, WeightsError
 from cpca_jax.models import vgg
 from cpca_jax.objectives.perceptual import SOURCES, FeatureSpec
+from cpca_jax.registry import pick
 from cpca_jax.weights.downloads import DOWNLOADS, download, is_published
 from cpca_jax.weights.torch_pickles import AllowListUnpickler
 from cpca_jax.weights.vgg_files import read_arrays, write_npz
@@ -89,9 +90,7 @@ def load_feature_network(
         ConfigError: Unknown network or tap, or weights given for "random".
         WeightsError: The weights are missing, broken, unsafe, or not this network's.
     """
-    if network not in NETWORKS:
-        raise ConfigError(f"unknown network {network!r}; allowed: {', '.join(NETWORKS)}")
-    own, load = NETWORKS[network]
+    own, load = pick(NETWORKS, network, "feature network")
     trunk = architecture or vgg.ARCHITECTURES[own]
     trunk.check_tap(tap)
     wanted = _Wanted(trunk, weights, default_cache() if cache is None else cache, seed)

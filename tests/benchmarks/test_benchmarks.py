@@ -407,7 +407,7 @@ class MirrorTraining:
             start, self.batches, self.subject.features.params, subjects.step_key()
         )
         kept = 1 - self.subject.objective.optim.beta1
-        moments = {p: getattr(after, p).opt_state.mu for p in ("critic", "generator")}
+        moments = {p: getattr(after, p).opt_state["adam"].mu for p in ("critic", "generator")}
         gradients = {
             player: peers.by_name(jax.tree.map(lambda m: self.peer.off * m / kept, moment))
             for player, moment in moments.items()

@@ -26,11 +26,11 @@ from cpca_jax.data.dicom.series import find_series
 from cpca_jax.data.dicom.stored_values import denoised_values
 from cpca_jax.denoising import denoiser, dicom_series, streaming
 from cpca_jax.denoising.before_after import EffectMeter
-from cpca_jax.denoising.denoiser import TrainedModel, denoise_volume, load_run
+from cpca_jax.denoising.denoiser import Denoiser, denoise_volume, load_run
 from cpca_jax.denoising.folder import Choices, denoise_folder, parse_shard
 from cpca_jax.errors import ConfigError, InputError, OutputError
 from cpca_jax.models import build_generator
-from cpca_jax.runs.state import Networks, init_generator
+from cpca_jax.training.networks import Networks, PatchGeometry, init_generator
 from cpca_jax.units import Window
 
 IDENTITY = load_run(denoiser.IDENTITY)
@@ -41,9 +41,9 @@ STUDY = {"StudyInstanceUID": "1.2.3"}
 def network(slices, name="net"):
     """An untrained network: it changes every pixel."""
     module = build_generator("cpca", slices=slices, features=4)
-    networks = Networks(module, None, slices=slices, patch=20)
-    params = init_generator(networks, jax.random.key(1))
-    return TrainedModel(name, networks, params, Window(-300, 300), digest=f"{slices:016d}")
+    networks = Networks(module, None, PatchGeometry(slices, 20))
+    params, _ = init_generator(networks, jax.random.key(1))
+    return Denoiser(name, module, params, Window(-300, 300), digest=f"{slices:016d}")
 
 
 def write(folder, stored, **changes):

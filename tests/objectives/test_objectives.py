@@ -9,7 +9,7 @@ import tiny
 from cpca_jax import trees
 from cpca_jax.objectives import losses
 from cpca_jax.objectives.penalties import PENALTIES
-from cpca_jax.runs import state
+from cpca_jax.training import networks as networks_
 from cpca_jax.training import optim, steps
 from cpca_jax.training.experiment import build_networks, build_objective
 from cpca_jax.weights import feature_network
@@ -50,7 +50,9 @@ def run(features, tmp_path, count=1, seed=0, **changes):
     experiment = tiny.configuration(tmp_path, **(QUICK | changes))
     networks = build_networks(experiment)
     objective = build_objective(experiment, features.spec)
-    start = state.create_state(networks, optim.adam(experiment.optim), jax.random.key(seed))
+    start = networks_.create_state(
+        networks, optim.optimisers(experiment.optim), jax.random.key(seed)
+    )
     step = jax.jit(steps.make_train_step(networks, objective, unroll=True))
     draws, data = steps.draws_per_step(networks, experiment.loss), experiment.data
     random = np.random.default_rng(seed)
@@ -189,7 +191,7 @@ def test_the_margin_is_context_only(features, tmp_path):
     )
     networks = build_networks(experiment)
     objective = build_objective(experiment, features.spec)
-    start = state.create_state(networks, optim.adam(experiment.optim), jax.random.key(0))
+    start = networks_.create_state(networks, optim.optimisers(experiment.optim), jax.random.key(0))
     assert networks.examples(jnp.zeros((2, 1, 22, 22, 1))).shape == (2, 16, 16, 1)
     step = jax.jit(steps.make_train_step(networks, objective, unroll=True))
     random = np.random.default_rng(0)
@@ -237,6 +239,6 @@ def test_a_dead_start_is_mirrored_at_any_depth():
             "unused", model__name="map_nn", model__fields__repetitions=1
         )
         networks = build_networks(experiment)
-        params = state.init_generator(networks, jax.random.key(seed))
+        params = networks_.init_generator(networks, jax.random.key(seed))
         slab = jnp.ones((1, 1, 20, 20, 1))
         assert float(networks.denoise(params, slab)[0, 0, 10, 10, 0]) > 0

@@ -11,9 +11,9 @@ import tiny
 
 from cpca_jax.errors import CheckpointError
 from cpca_jax.runs import checkpoints, config
-from cpca_jax.runs.state import create_state, state_shapes
+from cpca_jax.training.networks import create_state, state_shapes
 from cpca_jax.training.experiment import build_networks
-from cpca_jax.training.optim import adam
+from cpca_jax.training.optim import optimisers
 
 
 @pytest.fixture
@@ -21,12 +21,12 @@ def made(tmp_path):
     """A run with checkpoints at steps 1, 2 and 3."""
     experiment = tiny.configuration(tmp_path / "store")
     networks = build_networks(experiment)
-    state = create_state(networks, adam(experiment.optim), jax.random.key(0))
+    state = create_state(networks, optimisers(experiment.optim), jax.random.key(0))
     run = tmp_path / "run"
     for step in (1, 2, 3):
         state = state.replace(step=jnp.int32(step))
         checkpoints.save(run, state, config.to_json(experiment), about={"data": "x"}, keep=3)
-    return run, state, state_shapes(networks, adam(experiment.optim)), experiment
+    return run, state, state_shapes(networks, optimisers(experiment.optim)), experiment
 
 
 def data_files(run, step):
@@ -100,7 +100,7 @@ def test_no_sound_checkpoint_is_one_clear_line(made, tmp_path):
 def test_another_network_is_refused_with_all_names(made, tmp_path):
     run, *_ = made
     wider = tiny.configuration(tmp_path, model__fields={"features": 6})
-    like = state_shapes(build_networks(wider), adam(wider.optim))
+    like = state_shapes(build_networks(wider), optimisers(wider.optim))
     with pytest.raises(CheckpointError) as error:
         checkpoints.restore_state(run, like, step=3)
     for said in (
@@ -113,12 +113,12 @@ def test_another_network_is_refused_with_all_names(made, tmp_path):
 def test_a_run_without_a_critic_says_so(tmp_path):
     experiment = tiny.configuration(tmp_path, loss__adversarial=0.0, loss__mse=1.0)
     networks = build_networks(experiment)
-    state = create_state(networks, adam(experiment.optim), jax.random.key(0)).replace(
+    state = create_state(networks, optimisers(experiment.optim), jax.random.key(0)).replace(
         step=jnp.int32(1)
     )
     run = tmp_path / "run"
     checkpoints.save(run, state, config.to_json(experiment), about={}, keep=1)
-    back = checkpoints.restore_state(run, state_shapes(networks, adam(experiment.optim)), step=1)
+    back = checkpoints.restore_state(run, state_shapes(networks, optimisers(experiment.optim)), step=1)
     assert back.critic is None
     with pytest.raises(CheckpointError, match="it holds no critic"):
         checkpoints.restore_params(run, which="critic")

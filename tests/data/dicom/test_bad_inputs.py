@@ -26,7 +26,7 @@ from cpca_jax.data.collections.sources import Inputs
 from cpca_jax.data.dicom import series, series_checks, slice_file
 from cpca_jax.data.dicom.header import Allowances
 from cpca_jax.data.store.reader import open_store
-from cpca_jax.denoising.denoiser import TrainedModel
+from cpca_jax.denoising.denoiser import Denoiser
 from cpca_jax.denoising.folder import Choices, denoise_folder
 from cpca_jax.errors import ConfigError, DicomError, InputError, StoreError, WeightsError
 from cpca_jax.preparation import prepare
@@ -40,12 +40,12 @@ def make(folder, **changes):
     return fake_dicom.write_series(folder, VOLUME, **(STUDY | changes))
 
 
-def denoise(tmp_path, model: TrainedModel = IDENTITY, **choices):
+def denoise(tmp_path, model: Denoiser = IDENTITY, **choices):
     """The summary; input and output lie in `tmp_path`."""
     return denoise_folder(model, tmp_path / "in", tmp_path / "out", Choices(**choices))
 
 
-def refused(tmp_path, sentence, model: TrainedModel = IDENTITY, **choices):
+def refused(tmp_path, sentence, model: Denoiser = IDENTITY, **choices):
     """Refused with this sentence, and nothing but the summary is left."""
     with pytest.raises(InputError, match=sentence) as caught:
         denoise(tmp_path, model, **choices)
