@@ -16,8 +16,7 @@ from cpca_jax.models import count_weights
 from cpca_jax.runs import checkpoints, config
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runs.state import create_state, new_player, state_shapes
-from cpca_jax.runtime import logs
-from cpca_jax.runtime.files import file_digest
+from cpca_jax.runtime import files, logs
 from cpca_jax.training.experiment import build_networks
 from cpca_jax.training.optim import adam
 from cpca_jax.weights.torch_import import from_torch, read_state, recognise
@@ -61,9 +60,8 @@ def convert(
     _compare_fields(convention, networks.generator)
     key = jax.random.key(experiment.train.seed)
     fresh = create_state(networks, optimiser, key, generator=new_player(params, optimiser))
-    workdir.mkdir(parents=True, exist_ok=True)
     text = config.to_json(experiment)
-    (workdir / "config.json").write_text(text)
+    files.write_file(workdir / "config.json", text.encode(), shared=True)
     return checkpoints.save(workdir, fresh, text, about=_about(weights), keep=1)
 
 
@@ -107,7 +105,7 @@ def _compare_fields(convention: Convention, generator: Any) -> None:
 
 def _about(weights: Path) -> dict[str, str]:
     return {
-        "weights": f"{weights.name}, SHA-256 {file_digest(weights)}",
+        "weights": f"{weights.name}, SHA-256 {files.file_digest(weights)}",
         "feature_network": NOTHING,
         "data": NOTHING,
     }
