@@ -11,7 +11,7 @@ import jax
 from benchmarks import sizes
 from benchmarks.session import Measure, Session
 from cpca_jax.programs import launch
-from cpca_jax.runtime import logs, memory
+from cpca_jax.runtime import files, logs, memory
 
 
 def run(name: str, measure: Measure) -> None:
@@ -54,5 +54,5 @@ def start(options: argparse.Namespace) -> Session:
 
 def write(path: Path, result: dict[str, Any]) -> None:
     """Write a result as JSON; NaN and infinity are no JSON and refused."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    text = json.dumps(result, indent=1, allow_nan=False) + "\n"
+    files.write_file(path, text.encode(), shared=True)

@@ -72,7 +72,7 @@ class DenoisingNetwork(Protocol):
         """Draw variables."""
         ...
 
-    def apply(self, variables: Params, *args: Any, **kwargs: Any) -> Any:
+    def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the network with these variables."""
         ...
 

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 
 from cpca_jax.evaluation.scoring import SliceScore
 from cpca_jax.metrics.table import drawn
+from cpca_jax.runtime import files
 from cpca_jax.units import DISPLAY, Window
 
 matplotlib.use("Agg")
@@ -65,7 +66,8 @@ def draw_case(
             part.set_title(method, fontsize=9)
     grid[rows, 0].set_ylabel(f"{zoom} x {zoom} pixels", fontsize=9)
     figure.suptitle(f"{title}; display window {display}", fontsize=11)
-    figure.savefig(path, dpi=110)
+    with files.whole_file(path, shared=True) as stream:
+        figure.savefig(stream, format="png", dpi=110)
 
 
 def _region(shape: tuple[int, ...], roi: tuple[int, int]) -> tuple[tuple[int, int], int]:

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from cpca_jax.evaluation.scoring import SliceScore, mean_scores
 from cpca_jax.metrics import METRICS
 from cpca_jax.metrics.table import drawn
+from cpca_jax.runtime import files
 
 matplotlib.use("Agg")
 
@@ -66,10 +68,10 @@ def make_rows(scores: Sequence[SliceScore]) -> tuple[Row, ...]:
 
 def write_tables(folder: Path, table: Table, scores: Sequence[SliceScore]) -> None:
     """Write table.md, table.csv, metrics.json and slices.csv."""
-    (folder / "table.md").write_text(markdown(table))
     rows = [row.as_row() for row in table.rows]
-    written = dataclasses.asdict(table) | {"rows": rows}
-    (folder / "metrics.json").write_text(json.dumps(written, indent=2) + "\n")
+    metrics = json.dumps(dataclasses.asdict(table) | {"rows": rows}, indent=2) + "\n"
+    files.write_file(folder / "table.md", markdown(table).encode(), shared=True)
+    files.write_file(folder / "metrics.json", metrics.encode(), shared=True)
     write_csv(folder / "table.csv", rows)
     write_csv(folder / "slices.csv", [score.as_row() for score in scores])
 
@@ -117,7 +119,8 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], n
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _label(axes, METRICS[metric].heading, "epoch")
     figure.suptitle(f"Validation; {note}", fontsize=10)
-    figure.savefig(path, dpi=110)
+    with files.whole_file(path, shared=True) as stream:
+        figure.savefig(stream, format="png", dpi=110)
 
 
 def _side_by_side() -> tuple[Figure, dict[str, Axes]]:
@@ -175,7 +178,8 @@ def draw_sweep(
         axes.minorticks_off()
         _label(axes, METRICS[metric].heading, field)
     figure.suptitle(f"Held-out patients; {note}", fontsize=10)
-    figure.savefig(path, dpi=110)
+    with files.whole_file(path, shared=True) as stream:
+        figure.savefig(stream, format="png", dpi=110)
 
 
 def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -195,17 +199,19 @@ def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) 
         axes.set_yscale("symlog", linthresh=0.1)
         _label(axes, title, "step")
     figure.suptitle("Critics in training; norms where each penalty looks", fontsize=10)
-    figure.savefig(path, dpi=110)
+    with files.whole_file(path, shared=True) as stream:
+        figure.savefig(stream, format="png", dpi=110)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """A table as CSV: the keys of its first row are the heads; no rows, no file."""
     if not rows:
         return
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_file(path, text.getvalue().encode(), shared=True)
 
 
 plt.rcParams["font.family"] = "DejaVu Sans"

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from cpca_jax.layers.conv3d import Features
 from cpca_jax.layers import BatchNorm, Conv, as_answer, padded_conv2d
+from cpca_jax.layers.conv3d import Features
 from cpca_jax.types import Centres, Slabs
 
 

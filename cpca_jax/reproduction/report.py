@@ -76,7 +76,7 @@ def write(
     # Case studies may show patients.
     page = html.page(TITLE, _html(sections, figures))
     files.write_file(folder / "report.html", page.encode())
-    (folder / "report.md").write_text(_markdown(sections))
+    files.write_file(folder / "report.md", _markdown(sections).encode(), shared=True)
 
 
 def _read(about: Mapping[str, Any], runs: Mapping[str, Path], found: Mapping[str, Path]) -> Results:

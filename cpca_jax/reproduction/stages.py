@@ -23,7 +23,7 @@ from cpca_jax.preparation.prepare import prepare_phantoms, prepare_scans
 from cpca_jax.reproduction import report
 from cpca_jax.reproduction.engine import DONE, duration
 from cpca_jax.runs import config
-from cpca_jax.runtime import logs
+from cpca_jax.runtime import files, logs
 from cpca_jax.simulation.lesions import LesionTask
 from cpca_jax.simulation.matched_scans import phantom_scans
 from cpca_jax.training import procedures
@@ -148,7 +148,8 @@ def measure(
         }
         for row in rows
     ]
-    (folder / "detectability.json").write_text(json.dumps(written, indent=1) + "\n")
+    text = json.dumps(written, indent=1) + "\n"
+    files.write_file(folder / "detectability.json", text.encode(), shared=True)
 
 
 def sweep(chosen: ConfigDict, cohort: Cohort, folder: Path, found: Found) -> None:
@@ -167,7 +168,8 @@ def sweep(chosen: ConfigDict, cohort: Cohort, folder: Path, found: Found) -> Non
             scores = logs.read_jsonl(run / "validation.jsonl")[-1]
             folds.setdefault(fold, {})[value] = scores
     written = {"field": chosen.field, "folds": folds}
-    (folder / "sweep.json").write_text(json.dumps(written, indent=1) + "\n")
+    text = json.dumps(written, indent=1) + "\n"
+    files.write_file(folder / "sweep.json", text.encode(), shared=True)
 
 
 def swept(chosen: ConfigDict, value: float, *, fold: int) -> ConfigDict:

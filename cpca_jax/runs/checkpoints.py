@@ -8,7 +8,6 @@ and the one before it is taken.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,10 +19,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from cpca_jax import __version__, trees
-from cpca_jax.runtime.files import file_digest
 from cpca_jax.errors import CheckpointError
 from cpca_jax.runs import older
 from cpca_jax.runs.state import Player, TrainState
+from cpca_jax.runtime import files
 from cpca_jax.types import Params
 
 Say = Callable[[str], None]
@@ -51,14 +50,27 @@ def save(
         keep_every: leave those at multiples of so many steps too; 0 for none.
 
     Raises:
-        OSError: the disk is full or may not be written; older checkpoints are intact.
+        OutputError: the disk is full or may not be written; older checkpoints are intact.
     """
     state = jax.device_get(state)
     step = int(state.step)
     folder = run / FOLDER
-    partial, final = folder / f".partial-{step}", folder / str(step)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    for left in folder.glob(".*.partial"):  # by a process that was killed while it saved
+        shutil.rmtree(left, ignore_errors=True)
+    final = folder / str(step)
+    with (
+        files.disk_errors(f"checkpoint {step}"),
+        files.appearing(final, shared=True, replacing=True) as partial,
+    ):
+        _write(partial, state, config, about)
+    for old in steps(run)[:-keep]:
+        if not keep_every or old % keep_every:
+            shutil.rmtree(folder / str(old), ignore_errors=True)
+    return final
+
+
+def _write(folder: Path, state: TrainState, config: str, about: Mapping[str, Any]) -> None:
+    """Fill a checkpoint's folder, the manifest last."""
     # The one process that saves does not wait for the others, which do not.
     alone = ocp.options.MultiprocessingOptions(
         primary_host=jax.process_index(), active_processes={jax.process_index()}
@@ -66,22 +78,15 @@ def save(
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
     checkpointer = ocp.Checkpointer(handler, multiprocessing_options=alone)
     for name, tree in _items(state).items():
-        checkpointer.save((partial / name).absolute(), tree)
-    (partial / CONFIG).write_text(config)
+        checkpointer.save((folder / name).absolute(), tree)
+    (folder / CONFIG).write_text(config)
     manifest = {
-        "step": step,
+        "step": int(state.step),
         "about": dict(about),
         "versions": {"cpca_jax": __version__, "jax": jax.__version__, "numpy": np.__version__},
-        "files": _digests(partial),
+        "files": _digests(folder),
     }
-    (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
-    _sync(partial)
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(partial, final)
-    for old in steps(run)[:-keep]:
-        if not keep_every or old % keep_every:
-            shutil.rmtree(folder / str(old), ignore_errors=True)
-    return final
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
 
 
 def steps(run: Path) -> list[int]:
@@ -265,15 +270,5 @@ def _problem(folder: Path) -> str | None:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
-    return {str(p.relative_to(folder)): file_digest(p) for p in files}
-
-
-def _sync(folder: Path) -> None:
-    """Make sure that what the rename will show is on disk."""
-    for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    found = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    return {p.relative_to(folder).as_posix(): files.file_digest(p) for p in found}

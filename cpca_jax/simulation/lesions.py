@@ -38,7 +38,7 @@ class LesionTask:
     form: str = "sphere"
 
     def __post_init__(self) -> None:
-        pick(_FORMS, self.form, "form")
+        pick(dict.fromkeys(_FORMS), self.form, "form")
         if not self.radius_mm > 0:
             raise InputError(f"radius_mm: {self.radius_mm:g}, must be above 0")
 

@@ -15,8 +15,7 @@ from cpca_jax.errors import ConfigError, WeightsError
 from cpca_jax.models import count_weights
 from cpca_jax.runs import checkpoints, config
 from cpca_jax.runs.config import Experiment
-from cpca_jax.runtime import logs
-from cpca_jax.runtime.files import file_digest
+from cpca_jax.runtime import files, logs
 from cpca_jax.training.experiment import build_networks
 from cpca_jax.training.networks import create_state, new_player, state_shapes
 from cpca_jax.training.optim import optimisers
@@ -64,9 +63,8 @@ def convert(
     key = jax.random.key(experiment.train.seed)
     player = new_player(params, players.generator, statistics=statistics)
     fresh = create_state(networks, players, key, generator=player)
-    workdir.mkdir(parents=True, exist_ok=True)
     text = config.to_json(experiment)
-    (workdir / "config.json").write_text(text)
+    files.write_file(workdir / "config.json", text.encode(), shared=True)
     return checkpoints.save(workdir, fresh, text, about=_about(weights), keep=1)
 
 
@@ -97,7 +95,7 @@ def _compare_fields(convention: Convention, generator: Any) -> None:
 
 def _about(weights: Path) -> dict[str, str]:
     return {
-        "weights": f"{weights.name}, SHA-256 {file_digest(weights)}",
+        "weights": f"{weights.name}, SHA-256 {files.file_digest(weights)}",
         "feature_network": NOTHING,
         "data": NOTHING,
     }

@@ -13,7 +13,7 @@ from jax import Array
 from cpca_jax.layers import STATISTICS
 from cpca_jax.objectives.constraints import UNCONSTRAINED, Constraint
 from cpca_jax.runs.state import CRITIC_KEY, GENERATOR_KEY, Player, TrainState
-from cpca_jax.types import DenoisingNetwork, Centres, Examples, Params, RandomKey, Scores, Slabs
+from cpca_jax.types import Centres, DenoisingNetwork, Examples, Params, RandomKey, Scores, Slabs
 
 
 @dataclasses.dataclass(frozen=True)

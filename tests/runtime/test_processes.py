@@ -19,7 +19,8 @@ from cpca_jax.runtime import processes
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 RUNNER = """
 import sys
-from cpca_jax import launch, processes
+from cpca_jax.programs import launch
+from cpca_jax.runtime import processes
 seconds, choice = float(sys.argv.pop()), sys.argv.pop()
 def main():
     print("ready", flush=True)
@@ -30,7 +31,8 @@ launch.run(main)
 # Joined, every process holds a part of one array, and all know its sum.
 TOGETHER = """
 import os, signal, sys
-from cpca_jax import launch, processes
+from cpca_jax.programs import launch
+from cpca_jax.runtime import processes
 choice = sys.argv.pop()
 
 def main():
