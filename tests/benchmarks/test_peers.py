@@ -98,15 +98,15 @@ def pytorch():
 @pytest.mark.parametrize("slices", [1, 3, 9])
 @pytest.mark.parametrize("windows", [False, True])
 def test_pytorch_denoises_as_jax_does(pytorch, slices, windows):
-    of = make_subject(TINY, StepCase(1), slices=slices)
-    params = of.start().generator.params
+    subject = make_subject(TINY, StepCase(1), slices=slices)
+    params = subject.start().generator.params
     slab = np.random.default_rng(0).uniform(size=(1, slices + 2, 24, 20, 1)).astype(np.float32)
     theirs = pytorch.denoising(params, slab, slices=slices, windows=windows, precision=FLOAT32)
-    ours = np.asarray(jax.jit(of.denoise)(params, slab))
+    ours = np.asarray(jax.jit(subject.denoise)(params, slab))
     assert ours.min() > 0
     require_same_answer("cpca", ours, theirs.answer())
 
 
 def test_a_first_step_in_pytorch_is_ours(pytorch):
-    of = make_subject(TINY, StepCase(2, critic_steps=1))
-    require_same_step(pytorch, of, of.batches(np.random.default_rng(0)))
+    subject = make_subject(TINY, StepCase(2, critic_steps=1))
+    require_same_step(pytorch, subject, subject.batches(np.random.default_rng(0)))

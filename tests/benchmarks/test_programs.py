@@ -16,7 +16,7 @@ COMMON = {"benchmark", "machine", "seconds", "ceilings", "rows", "notes"}
 
 
 # The columns that every row of a table must fill.
-TOLD = {
+COLUMNS = {
     "ceilings": ("seconds",),
     "training_step": ("JAX s", "GFLOP", "limit s", "share of limit", "JAX patches/s"),
     "inference": ("JAX s", "GFLOP", "limit s", "share of limit"),
@@ -47,8 +47,8 @@ def test_each_program_runs(name):
     columns = result["rows"][0]
     for row in result["rows"]:
         assert set(row) == set(columns)
-    for told in TOLD[name]:
-        assert all(positive(row[told]) for row in result["rows"]), told
+    for column in COLUMNS[name]:
+        assert all(positive(row[column]) for row in result["rows"]), column
 
 
 def test_run_all_keeps_what_it_has_and_names_what_it_lacks(tmp_path, monkeypatch):

@@ -16,34 +16,31 @@ def shape(*axes):
 
 
 def test_bfloat16_moves_half_of_the_bytes():
-    """As defined; a CPU sums in float32 (see `convolution_forms`)."""
+    """The layers as they are defined; a CPU sums in float32 (see `convolution_forms`)."""
     exact, rounded = (
-        count(of.denoise, of.shapes().generator.params, shape(1, 1, 32, 32, 1))
-        for of in (make_subject(TINY, StepCase(1, 1, p)) for p in (FLOAT32, BFLOAT16))
+        count(subject.denoise, subject.shapes().generator.params, shape(1, 1, 32, 32, 1))
+        for subject in (make_subject(TINY, StepCase(1, 1, p)) for p in (FLOAT32, BFLOAT16))
     )
     assert (rounded.flops, 2 * rounded.bytes) == (exact.flops, exact.bytes)
 
 
 def test_a_training_step_in_bfloat16_can_be_traced():
-    of = make_subject(TINY, StepCase(1, 1, BFLOAT16))
-    work = step_work(of, of.batches(np.random.default_rng(0)))
+    subject = make_subject(TINY, StepCase(1, 1, BFLOAT16))
+    work = step_work(subject, subject.batches(np.random.default_rng(0)))
     assert work.flops > 0
 
 
-# G multiply-accumulates of a 512x512 slice, each layer taken to give 512x512 maps: separate windows,
+# 10^9 multiply-accumulates of a 512x512 slice, as if each layer gave 512x512 maps: separate windows,
 # and slabs with each 3D layer once per slice. The network is unpadded, which saves two per cent.
 BY_DEPTH = {1: (16.3, 16.3), 3: (16.4, 16.4), 5: (21.7, 21.2), 7: (41.5, 26.1), 9: (75.7, 30.9)}
 
 
 @pytest.mark.parametrize("slices", BY_DEPTH)
 def test_cpca_counts_what_it_is_known_to_take(slices):
-    networks = make_subject(CPU, StepCase(1), slices=slices).networks
-    params = jax.eval_shape(
-        networks.generator.init, jax.random.key(0), jnp.ones((1, slices, 32, 32, 1))
-    )
+    subject = make_subject(CPU, StepCase(1), slices=slices)
+    params = subject.shapes().generator.params
     window, slab = (
-        count(networks.denoise, params["params"], shape(1, slices - 1 + centres, 512, 512, 1))
-        // centres
+        count(subject.denoise, params, shape(1, slices - 1 + centres, 512, 512, 1)) // centres
         for centres in (1, 200)
     )
     windows, slabs = BY_DEPTH[slices]
@@ -52,18 +49,17 @@ def test_cpca_counts_what_it_is_known_to_take(slices):
 
 
 def test_cpca1_layer_by_layer():
-    networks = make_subject(CPU, StepCase(1)).networks
-    params = jax.eval_shape(networks.generator.init, jax.random.key(0), jnp.ones((1, 1, 32, 32, 1)))
+    subject = make_subject(CPU, StepCase(1))
     convolutions = 9 * (32 * 510**2 + 1024 * (508**2 + 506**2 + 504**2))
     # Each pixel paints the kernel: a deconvolution multiplies as often as it has inputs.
     deconvolutions = 9 * (1024 * (504**2 + 506**2 + 508**2) + 32 * 510**2)
     merges = 64 * 32 * (506**2 + 508**2 + 510**2)
-    work = count(networks.denoise, params["params"], shape(1, 1, 512, 512, 1))
+    work = count(subject.denoise, subject.shapes().generator.params, shape(1, 1, 512, 512, 1))
     assert work.multiply_adds == convolutions + deconvolutions + merges
 
 
 def critic_flops():
-    """Of one score, layer by layer; and of the first layer alone."""
+    """Return the FLOPs of one score, counted layer by layer, and of the first layer alone."""
     maps, edge, layers = [1, 64, 64, 128, 128, 256, 256], 64, []
     for layer in range(6):
         stride = 1 + layer % 2
@@ -79,8 +75,10 @@ def test_a_critic_update_is_ten_scores():
     A leaky ReLU bends nowhere, so that the penalty's gradient goes through the gradient only and not
     through the scores.
     """
-    of = make_subject(CPU, StepCase(1, critic_steps=1))
-    generator = count(of.denoise, of.shapes().generator.params, shape(1, 1, 64, 64, 1)).flops
+    subject = make_subject(CPU, StepCase(1, critic_steps=1))
+    generator = count(
+        subject.denoise, subject.shapes().generator.params, shape(1, 1, 64, 64, 1)
+    ).flops
     more = [
         step_work(chosen, chosen.batches(np.random.default_rng(0))).flops
         for chosen in (make_subject(CPU, StepCase(1, critic_steps=n)) for n in (1, 3))
