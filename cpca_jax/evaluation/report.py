@@ -7,15 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cpca_jax.evaluation.scoring import METRICS, SliceScore, mean_scores
-
-matplotlib.use("Agg")
+from cpca_jax.runtime import figures
 
 HEADINGS = {
     "psnr": "PSNR (dB)",
@@ -108,7 +104,7 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], n
         curves: lines of each run's validation.jsonl by the run's name.
         note: what the numbers mean (protocol, feature network).
     """
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    figure = figures.new_figure(13, 4.2)
     for axes, metric in zip(figure.subplots(1, 3), CURVES, strict=True):
         baseline = None
         for name, lines in curves.items():
@@ -123,7 +119,7 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], n
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _label(axes, HEADINGS[metric], "epoch")
     figure.suptitle(f"Validation; {note}", fontsize=10)
-    figure.savefig(path, dpi=110)
+    path.write_bytes(figures.png(figure))
 
 
 def _label(axes: Axes, title: str, across: str) -> None:
@@ -160,7 +156,7 @@ def draw_sweep(
         folds: scores by metric, by value, by fold; every fold has the same values, all above 0.
         note: what the numbers mean.
     """
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    figure = figures.new_figure(13, 4.2)
     values = sorted(next(iter(folds.values())))
     for axes, metric in zip(figure.subplots(1, 3), CURVES, strict=True):
         lines = [[scores[value][metric] for value in values] for scores in folds.values()]
@@ -173,7 +169,7 @@ def draw_sweep(
         axes.minorticks_off()
         _label(axes, HEADINGS[metric], field)
     figure.suptitle(f"Held-out patients; {note}", fontsize=10)
-    figure.savefig(path, dpi=110)
+    path.write_bytes(figures.png(figure))
 
 
 def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -184,7 +180,7 @@ def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) 
         curves: lines of each run's train.jsonl by the run's name.
     """
     shown = {"gradient_norm": "gradient norm", "wasserstein": "Wasserstein estimate"}
-    figure = Figure(figsize=(13, 4.6), layout="constrained")
+    figure = figures.new_figure(13, 4.6)
     for axes, (scalar, title) in zip(figure.subplots(1, 2), shown.items(), strict=True):
         for name, lines in curves.items():
             steps = [line["step"] for line in lines]
@@ -193,7 +189,7 @@ def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) 
         axes.set_yscale("symlog", linthresh=0.1)
         _label(axes, title, "step")
     figure.suptitle("Critics in training; norms where each penalty looks", fontsize=10)
-    figure.savefig(path, dpi=110)
+    path.write_bytes(figures.png(figure))
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -204,6 +200,3 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-plt.rcParams["font.family"] = "DejaVu Sans"
