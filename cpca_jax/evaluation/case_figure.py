@@ -3,18 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cpca_jax.evaluation.scoring import SliceScore
 from cpca_jax.metrics.table import drawn
-from cpca_jax.runtime import files
+from cpca_jax.runtime import figures, files
 from cpca_jax.units import DISPLAY, Window
-
-matplotlib.use("Agg")
 
 # Edge of the zoomed region: 96 of 512 pixels.
 _SHARE = 96 / 512
@@ -43,7 +39,7 @@ def draw_case(
     """
     columns = columns or len(images_hu)
     rows = -(-len(images_hu) // columns)
-    figure = Figure(figsize=(3.0 * columns, 0.5 + 3.2 * 2 * rows), layout="constrained")
+    figure = figures.new_figure(3.0 * columns, 0.5 + 3.2 * 2 * rows)
     grid = figure.subplots(2 * rows, columns, squeeze=False)
     for place in grid.flat:
         place.set_axis_off()
@@ -66,8 +62,7 @@ def draw_case(
             part.set_title(method, fontsize=9)
     grid[rows, 0].set_ylabel(f"{zoom} x {zoom} pixels", fontsize=9)
     figure.suptitle(f"{title}; display window {display}", fontsize=11)
-    with files.whole_file(path, shared=True) as stream:
-        figure.savefig(stream, format="png", dpi=110)
+    files.write_file(path, figures.png(figure), shared=True)
 
 
 def _region(shape: tuple[int, ...], roi: tuple[int, int]) -> tuple[tuple[int, int], int]:

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -17,9 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from cpca_jax.evaluation.scoring import SliceScore, mean_scores
 from cpca_jax.metrics import METRICS
 from cpca_jax.metrics.table import drawn
-from cpca_jax.runtime import files
-
-matplotlib.use("Agg")
+from cpca_jax.runtime import figures, files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,14 +115,13 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], n
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _label(axes, METRICS[metric].heading, "epoch")
     figure.suptitle(f"Validation; {note}", fontsize=10)
-    with files.whole_file(path, shared=True) as stream:
-        figure.savefig(stream, format="png", dpi=110)
+    files.write_file(path, figures.png(figure), shared=True)
 
 
 def _side_by_side() -> tuple[Figure, dict[str, Axes]]:
     """Return a figure with a place for each metric that curves show."""
     metrics = drawn()
-    figure = Figure(figsize=(1 + 4 * len(metrics), 4.2), layout="constrained")
+    figure = figures.new_figure(1 + 4 * len(metrics), 4.2)
     grid = figure.subplots(1, len(metrics), squeeze=False)
     return figure, dict(zip(metrics, grid.flat, strict=True))
 
@@ -178,8 +173,7 @@ def draw_sweep(
         axes.minorticks_off()
         _label(axes, METRICS[metric].heading, field)
     figure.suptitle(f"Held-out patients; {note}", fontsize=10)
-    with files.whole_file(path, shared=True) as stream:
-        figure.savefig(stream, format="png", dpi=110)
+    files.write_file(path, figures.png(figure), shared=True)
 
 
 def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -190,7 +184,7 @@ def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) 
         curves: lines of each run's train.jsonl by the run's name.
     """
     shown = {"gradient_norm": "gradient norm", "wasserstein": "Wasserstein estimate"}
-    figure = Figure(figsize=(13, 4.6), layout="constrained")
+    figure = figures.new_figure(13, 4.6)
     for axes, (scalar, title) in zip(figure.subplots(1, 2), shown.items(), strict=True):
         for name, lines in curves.items():
             steps = [line["step"] for line in lines]
@@ -199,8 +193,7 @@ def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) 
         axes.set_yscale("symlog", linthresh=0.1)
         _label(axes, title, "step")
     figure.suptitle("Critics in training; norms where each penalty looks", fontsize=10)
-    with files.whole_file(path, shared=True) as stream:
-        figure.savefig(stream, format="png", dpi=110)
+    files.write_file(path, figures.png(figure), shared=True)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -212,6 +205,3 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     files.write_file(path, text.getvalue().encode(), shared=True)
-
-
-plt.rcParams["font.family"] = "DejaVu Sans"

@@ -1,6 +1,7 @@
 """Rules of the house that a machine can hold: who imports whom, sizes of files and functions."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,8 @@ ONLY_IN = {
     },
     "absl": {"programs/launch.py"},
     "torch": set(),
-    "matplotlib": {"evaluation/report.py", "evaluation/case_figure.py", "runtime/html.py"},
+    "matplotlib": {"evaluation/report.py", "evaluation/case_figure.py", "runtime/figures.py"},
+    "jinja2": {"runtime/pages.py"},
 }
 
 
@@ -114,6 +116,15 @@ def test_nothing_unpickles_but_the_allow_list():
         if path.name != "torch_pickles.py":
             assert "pickle" not in imports(path), path.name
         assert "allow_pickle=True" not in path.read_text()
+
+
+def test_markup_stands_in_templates_only():
+    markup = re.compile(r"</|<!|<(br|div|figure|h\d|hr|img|li|meta|p|span|table|td|th|tr|ul)\b")
+    for path in FILES:
+        found = markup.search(path.read_text())
+        assert not found, f"{path.name}: {found and found[0]}"
+    for path in PACKAGE.glob("templates/*"):
+        assert not re.search(r"\|\s*safe\b", path.read_text()), f"{path.name}: not escaped"
 
 
 @pytest.mark.parametrize("path", [*FILES, *BENCHMARKS], ids=lambda p: str(p.relative_to(CHECKOUT)))
