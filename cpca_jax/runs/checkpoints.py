@@ -20,9 +20,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from cpca_jax import __version__, trees
-from cpca_jax.runtime.files import file_digest
 from cpca_jax.errors import CheckpointError
 from cpca_jax.runs.state import Player, TrainState
+from cpca_jax.runtime.files import file_digest
 from cpca_jax.types import Params
 
 Say = Callable[[str], None]

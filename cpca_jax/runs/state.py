@@ -14,8 +14,8 @@ import optax
 from jax import Array
 
 from cpca_jax import trees
-from cpca_jax.objectives.constraints import UNCONSTRAINED, Constraint
 from cpca_jax.layers.layers import STATISTICS
+from cpca_jax.objectives.constraints import UNCONSTRAINED, Constraint
 from cpca_jax.types import Leaf, Params, RandomKey
 
 # Named folds of the root key.

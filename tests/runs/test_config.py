@@ -2,7 +2,6 @@
 
 import importlib
 import json
-from pathlib import Path
 
 import pytest
 from conftest import CHECKOUT
@@ -35,7 +34,7 @@ def test_every_configuration_parses_and_builds(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_configurations_stay_short_and_say_their_command(name):
-    text = (CHECKOUT / "configs") / f"{name}.py").read_text()
+    text = (CHECKOUT / "configs" / f"{name}.py").read_text()
     if name != "base":
         assert f"--config configs/{name}.py" in text
         assert len(text.splitlines()) <= 50
