@@ -16,7 +16,7 @@ from benchmarks import table, workload
 from benchmarks.machines import GPU, POD, Machine, measured
 from benchmarks.table import Row
 from benchmarks.workload import Job
-from configs import cpca1, cpca7_transfer
+from cpca_jax.configs import cpca1, cpca7_transfer
 from cpca_jax.runtime import logs
 
 HOUR, YEAR = 3600.0, 365 * 24 * 3600.0

@@ -8,8 +8,8 @@ import numpy as np
 
 from benchmarks.counting import Work, count
 from benchmarks.sizes import Sizes, StepCase
-from configs import cpca1
 from cpca_jax import trees
+from cpca_jax.configs import cpca1
 from cpca_jax.models import vgg
 from cpca_jax.runs import config, state
 from cpca_jax.runs.config import Experiment

@@ -169,7 +169,8 @@ PROCESS = """
 import sys
 sys.path[:0] = [{checkout!r}, {tests!r}]
 import pathlib, tiny
-from cpca_jax import logs, loop, processes
+from cpca_jax.runtime import logs, processes
+from cpca_jax.training import loop
 processes.join({address!r} + "," + sys.argv[1])
 experiment = tiny.configuration(pathlib.Path({store!r}), **{changes!r})
 state = loop.train(experiment, pathlib.Path({run!r}))
