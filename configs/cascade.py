@@ -11,11 +11,12 @@ raw stored values.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from cpca_jax.configs import base
 
 
 def get_config(variant: str = "published") -> ConfigDict:
     """The published recipe, or ":cpu" in minutes."""
+    base.require_variant(__file__, variant, ("published", "cpu"))
     config = base.pixels_only(base.get_config())
     config.model.name = "cascade"
     config.data.patch = 40

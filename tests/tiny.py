@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from configs import base
+from cpca_jax.configs import base
 from cpca_jax.data.store.reader import SeriesInfo, StoreWriter
 from cpca_jax.runs import config
 from cpca_jax.runs.config import Experiment

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from benchmarks.measuring.work import Work, count
 from benchmarks.subjects.trainings import Subject, assemble, step_work
-from configs import cpca1, deck
+from cpca_jax.configs import cpca1, deck
 from cpca_jax.models import count_weights
 from cpca_jax.models.cascade import Cascade
 from cpca_jax.runs import config

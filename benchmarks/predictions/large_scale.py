@@ -15,7 +15,7 @@ from benchmarks.predictions import jobs, measurements
 from benchmarks.predictions.jobs import Job
 from benchmarks.predictions.machine_models import GPU, POD, MachineModel
 from benchmarks.predictions.measurements import INFERENCE, TRAINING_STEP
-from configs import cpca1, cpca7_transfer
+from cpca_jax.configs import cpca1, cpca7_transfer
 
 HOUR, YEAR = 3600.0, 365 * 24 * 3600.0
 # Assumed, as the page says: the slices of a series, and the patients among the 299 of TCIA's

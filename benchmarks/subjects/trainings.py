@@ -10,8 +10,8 @@ from jax import Array
 
 from benchmarks.measuring.work import Work, count
 from benchmarks.subjects.sizes import Sizes, StepCase
-from configs import cpca1
 from cpca_jax import trees
+from cpca_jax.configs import cpca1
 from cpca_jax.models import vgg
 from cpca_jax.runs import config
 from cpca_jax.runs.config import Experiment

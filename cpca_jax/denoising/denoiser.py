@@ -25,7 +25,7 @@ from cpca_jax.errors import ConfigError, InputError
 from cpca_jax.layers import STATISTICS
 from cpca_jax.models import MODELS, build_generator
 from cpca_jax.registry import pick
-from cpca_jax.runs import checkpoints, config
+from cpca_jax.runs import checkpoints
 from cpca_jax.types import DenoisingNetwork, Params, Slabs
 from cpca_jax.units import Window
 
@@ -109,24 +109,36 @@ def load_run(run: Path | str, *, step: int | None = None) -> Denoiser:
         return Denoiser(IDENTITY, Identity(), {}, _IDENTITY_WINDOW, digest=_digest({}, {}, {}))
     found = checkpoints.require_step(run, step=step)
     written = checkpoints.read_config(run, step=found)
-    model, window_hu = config.parse_network(written)
-    if model.name not in MODELS:
-        plugins = ", ".join(written.get("plugins", ())) or "a module that it does not name"
-        raise ConfigError(
-            f"{run.name}: its network '{model.name}' is none of {', '.join(MODELS)}; it was "
-            f"trained with {plugins}: give it by --plugin"
-        )
+    module = _network(run.name, written)
     params = checkpoints.restore_params(run, step=found)
     statistics = checkpoints.restore_statistics(run, step=found)
     return Denoiser(
         name=run.resolve().name,
-        module=build_generator(model.name, slices=model.slices, **model.fields),
+        module=module,
         params=params,
-        window=Window(*window_hu),
+        window=Window(*written["data"]["window_hu"]),
         step=found,
         digest=_digest(params, statistics, written),
         statistics=statistics,
     )
+
+
+def _network(run: str, written: Mapping[str, Any]) -> DenoisingNetwork:
+    """Build the network that a run's configuration names in its model section."""
+    model = written["model"]
+    if model["name"] not in MODELS:
+        plugins = ", ".join(written.get("plugins", ())) or "a module that it does not name"
+        raise ConfigError(
+            f"{run}: its network '{model['name']}' is none of {', '.join(MODELS)}; it was trained "
+            f"with {plugins}: give it by --plugin"
+        )
+    fields = {name: _hashable(value) for name, value in model["fields"].items()}
+    return build_generator(model["name"], slices=model["slices"], **fields)
+
+
+def _hashable(value: Any) -> Any:
+    """Return JSON's lists as tuples, as fields of modules must be."""
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def _digest(params: Params, statistics: Params, written: Mapping[str, Any]) -> str:

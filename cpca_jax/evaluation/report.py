@@ -51,6 +51,10 @@ class Table:
     store: str
     rows: tuple[Row, ...]
 
+    def __str__(self) -> str:
+        """Return it as Markdown, its definitions above it."""
+        return markdown(self)
+
 
 def make_rows(scores: Sequence[SliceScore]) -> tuple[Row, ...]:
     """Mean over slices of each method, in order of appearance."""

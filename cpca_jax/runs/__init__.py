@@ -1,1 +1,1 @@
-"""What lies in the folder of a run: configuration, state, checkpoints."""
+"""The folder of a run: its configuration, its state, its checkpoints."""

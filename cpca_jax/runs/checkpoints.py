@@ -1,8 +1,9 @@
 """Checkpoints of a run. The only module that knows Orbax.
 
 A checkpoint is a folder RUN/checkpoints/STEP that holds the items `generator`, `critic`,
-`optimizer` and, for batch normalisation, `generator_statistics` (Orbax), `config.json`, and `manifest.json` with the SHA-256 of every other file. It is
-written under another name and renamed when complete. Orbax itself restores flipped bits without
+`optimizer` and, for batch normalisation, `generator_statistics` (Orbax), `config.json`, and
+`manifest.json` with the SHA-256 of every other file. It is written under another name and renamed
+when complete. Orbax itself restores flipped bits without
 complaint, so the digests are checked at every restore; a step that fails is skipped, with a word,
 and the one before it is taken.
 """

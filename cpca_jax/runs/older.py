@@ -35,7 +35,9 @@ def named_rules(opt_state: Mapping[str, Any]) -> Params:
 
 def config(written: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration without the fields that CNN-Cascade once had outside its own."""
-    parts = {name: dict(part) if isinstance(part, Mapping) else part for name, part in written.items()}
+    parts = {
+        name: dict(part) if isinstance(part, Mapping) else part for name, part in written.items()
+    }
     if "train" in parts and "data" in parts and "model" in parts:
         parts["train"].pop("stages", None)
         hardest = parts["data"].pop("hardest", 1.0)

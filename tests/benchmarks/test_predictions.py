@@ -52,7 +52,7 @@ def test_the_measured_speed_is_work_over_time():
 
 def test_a_step_of_the_deck_is_34_gflop_a_patch():
     """shared/reference counts 42 with padding's zeros and both images through all of VGG19."""
-    from configs import cpca1
+    from cpca_jax.configs import cpca1
 
     found = jobs.job_of("CPCA-1", cpca1.get_config())
     assert found.step.flops / 128 == pytest.approx(34e9, rel=0.01)

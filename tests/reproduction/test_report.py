@@ -6,7 +6,7 @@ import re
 import page_reader
 import pytest
 
-from configs import deck
+from cpca_jax.configs import deck
 from cpca_jax.evaluation.scoring import LOW_DOSE
 from cpca_jax.reproduction import report as report
 from cpca_jax.runtime import pages

@@ -11,8 +11,8 @@ import tiny
 
 from cpca_jax.errors import CheckpointError
 from cpca_jax.runs import checkpoints, config
-from cpca_jax.training.networks import create_state, state_shapes
 from cpca_jax.training.experiment import build_networks
+from cpca_jax.training.networks import create_state, state_shapes
 from cpca_jax.training.optim import optimisers
 
 
@@ -118,7 +118,9 @@ def test_a_run_without_a_critic_says_so(tmp_path):
     )
     run = tmp_path / "run"
     checkpoints.save(run, state, config.to_json(experiment), about={}, keep=1)
-    back = checkpoints.restore_state(run, state_shapes(networks, optimisers(experiment.optim)), step=1)
+    back = checkpoints.restore_state(
+        run, state_shapes(networks, optimisers(experiment.optim)), step=1
+    )
     assert back.critic is None
     with pytest.raises(CheckpointError, match="it holds no critic"):
         checkpoints.restore_params(run, which="critic")

@@ -26,7 +26,7 @@ def main():
     print("ready", flush=True)
     processes.join(choice, timeout_seconds=seconds)
 
-launch.run(main)
+launch.run(launch.Program(""), main)
 """
 # Joined, every process holds a part of one array, and all know its sum.
 TOGETHER = """
@@ -52,7 +52,7 @@ def main():
     except KeyboardInterrupt:
         print("SIGTERM is heard")
 
-launch.run(main)
+launch.run(launch.Program(""), main)
 """
 
 

@@ -25,7 +25,8 @@ from cpca_jax.programs import launch
 from cpca_jax.runs import config
 from cpca_jax.training import loop
 run, file = Path(sys.argv.pop()), Path(sys.argv.pop())
-launch.run(lambda: loop.train(config.parse(json.loads(file.read_text())), run))
+train = lambda: loop.train(config.parse(json.loads(file.read_text())), run)
+launch.run(launch.Program(""), train)
 """
 
 

@@ -583,7 +583,7 @@ def test_b40_weights_that_must_not_be_used(tmp_path):
     ],
 )
 def test_b41_configurations(key, value):
-    from configs import base
+    from cpca_jax.configs import base
 
     chosen = base.get_config()
     chosen.data.store = "x"
