@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cpca_jax.training.transfer import INFLATIONS as inflations
     from cpca_jax.training.transfer import inflate
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "adversarial",

@@ -21,7 +21,7 @@ from benchmarks.subjects.sizes import StepCase
 from benchmarks.subjects.synthetic_series import write_series
 from benchmarks.subjects.trainings import make_subject
 from cpca_jax.denoising.denoiser import IDENTITY
-from cpca_jax.runs import checkpoints, config
+from cpca_jax.runs import config, saving
 
 _ROUNDS = 2
 
@@ -86,7 +86,7 @@ def _untrained(session: Session, run: Path, slices: int) -> Path:
         text = config.to_json(subject.experiment)
         run.mkdir()
         (run / "config.json").write_text(text)
-        checkpoints.save(run, subject.start(), text, about={"data": "none, a benchmark"}, keep=1)
+        saving.save(run, subject.start(), text, about={"data": "none, a benchmark"}, keep=1)
     return run
 
 

@@ -13,7 +13,7 @@ import jax
 from cpca_jax import trees
 from cpca_jax.errors import ConfigError, WeightsError
 from cpca_jax.models import count_weights
-from cpca_jax.runs import checkpoints, config
+from cpca_jax.runs import checkpoints, config, saving
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runtime import files, logs
 from cpca_jax.training.experiment import build_networks
@@ -65,7 +65,7 @@ def convert(
     fresh = create_state(networks, players, key, generator=player)
     text = config.to_json(experiment)
     files.write_file(workdir / "config.json", text.encode(), shared=True)
-    return checkpoints.save(workdir, fresh, text, about=_about(weights), keep=1)
+    return saving.save(workdir, fresh, text, about=_about(weights), keep=1)
 
 
 def _read_names(path: Path | None) -> dict[str, str] | None:

@@ -10,7 +10,7 @@ import jax
 
 from cpca_jax.data.store.patches import PatchSpec, prefetch
 from cpca_jax.metrics.table import drawn
-from cpca_jax.runs import checkpoints, config
+from cpca_jax.runs import checkpoints, config, saving
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runs.state import STEP_KEY, TrainState
 from cpca_jax.runtime import files, locks, logs, processes
@@ -163,7 +163,7 @@ class _Training:
     def _save(self, state: TrainState) -> None:
         if not processes.is_first():
             return
-        checkpoints.save(
+        saving.save(
             self.workdir,
             state,
             config.to_json(self.parts.experiment),

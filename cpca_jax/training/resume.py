@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cpca_jax.errors import CheckpointError, ConfigError
-from cpca_jax.runs import checkpoints, config
+from cpca_jax.runs import checkpoints, config, saving
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runs.state import TrainState
 from cpca_jax.runtime import logs, processes
@@ -71,7 +71,7 @@ def resume(parts: Parts, workdir: Path) -> TrainState | None:
         )
     logs.say(f"resuming {workdir.name} at step {step}")
     template = state_shapes(parts.networks, parts.objective.optimisers)
-    return checkpoints.restore_state(workdir, template, step=step)
+    return saving.restore_state(workdir, template, step=step)
 
 
 def differences(ours: Experiment, theirs: Experiment) -> list[str]:

@@ -7,7 +7,7 @@ import jax
 
 from cpca_jax import trees
 from cpca_jax.errors import ConfigError
-from cpca_jax.runs import checkpoints, config
+from cpca_jax.runs import checkpoints, config, saving
 from cpca_jax.runs.config import Experiment, TransferConfig
 from cpca_jax.runs.state import STEP_KEY, TrainState
 from cpca_jax.runtime.sharding import Placement
@@ -64,7 +64,7 @@ def _transferred(state: TrainState, chosen: TransferConfig, *, say: Say) -> Trai
     """Put the 2D run's players in place of the fresh ones."""
     run = Path(chosen.run)
     step = checkpoints.require_step(run, step=chosen.step or None)
-    trained = checkpoints.restore_player(run, "generator", step=step)
+    trained = saving.restore_player(run, "generator", step=step)
     carry = chosen.optimizer != FRESH
     rules: transfer.Rules = ((".*", chosen.rule),)
     if chosen.rule == transfer.FRESH:
@@ -82,7 +82,7 @@ def _transferred(state: TrainState, chosen: TransferConfig, *, say: Say) -> Trai
     if not had_critic or chosen.critic == FRESH:
         say(f"  critic: from scratch ({'as asked' if had_critic else 'the 2D run had none'})")
         return state
-    source = checkpoints.restore_player(run, "critic", step=step)
+    source = saving.restore_player(run, "critic", step=step)
     critic, _ = transfer.inflate_player(source, state.critic, optimizer=carry)
     say(f"  critic: carried over, {'with' if carry else 'without'} its optimiser's moments")
     return state.replace(critic=critic)

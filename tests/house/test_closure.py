@@ -9,7 +9,7 @@ import pytest
 import tiny
 from conftest import CHECKOUT
 
-from cpca_jax.runs import checkpoints, config
+from cpca_jax.runs import config, saving
 from cpca_jax.training.experiment import build_networks
 from cpca_jax.training.networks import create_state
 from cpca_jax.training.optim import optimisers
@@ -33,7 +33,7 @@ def run(tmp_path_factory):
     state = create_state(networks, optimisers(experiment.optim), jax.random.key(0))
     written = json.loads(config.to_json(experiment))
     written["loss"]["penalty"] = "somebody's own"
-    checkpoints.save(folder / "run", state, json.dumps(written), about={}, keep=1)
+    saving.save(folder / "run", state, json.dumps(written), about={}, keep=1)
     return folder / "run"
 
 
