@@ -1,4 +1,4 @@
-"""Reads pages back: sections with their paragraphs, tables, lists and pictures."""
+"""Read pages back: sections with their paragraphs, tables, lists and pictures."""
 
 import dataclasses
 from html.parser import HTMLParser

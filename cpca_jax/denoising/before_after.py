@@ -75,7 +75,7 @@ class EffectMeter:
 
 
 def montage(slices: Sequence[tuple[int, ImageHU, ImageHU]]) -> bytes:
-    """PNG of some slices: before, after and what was taken away, one row each.
+    """Return a PNG of some slices: before, after and difference, a row for each slice.
 
     Args:
         slices: number of the slice, HU before and after (y x).
@@ -94,7 +94,7 @@ def montage(slices: Sequence[tuple[int, ImageHU, ImageHU]]) -> bytes:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Page:
-    """What series.html.jinja shows.
+    """The data of series.html.jinja.
 
     Attributes:
         title: name of the series.

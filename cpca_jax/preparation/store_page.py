@@ -22,7 +22,7 @@ from cpca_jax.types import SliceHU
 from cpca_jax.units import DISPLAY, Window
 
 PAGE = "prepare.html"
-# The number of series that a slice is shown of.
+# The number of series with a slice on the page.
 EXAMPLES = 3
 # The difference is mostly noise: shown around zero, as wide as twice the usual one.
 _DIFFERENCE = Window(-100, 100)
@@ -42,15 +42,15 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Summary:
-    """Everything that a preparation came to know.
+    """The findings of a preparation.
 
     Attributes:
-        gathered: the series, and what of the files could not be used.
-        refused: series without a partner, and why.
-        alone: patients of whom there is nothing but full dose.
-        outcomes: what became of each pair.
-        splits: of each patient.
-        split_by: how the split was made.
+        gathered: the series, and the files that could not be used.
+        refused: the reason for each series without a partner.
+        alone: patients with full dose only.
+        outcomes: the result for each pair.
+        splits: the split of each patient.
+        split_by: the way the split was made.
     """
 
     gathered: Gathered
@@ -62,14 +62,14 @@ class Summary:
 
     @property
     def all_refused(self) -> list[str]:
-        """Every reason, in the order in which they were met."""
+        """Every reason for a refusal, in the order of the checks."""
         pixels = [outcome.refused for outcome in self.outcomes if outcome.refused]
         found = self.gathered.found
         return [*found.refused, *found.other, *self.refused, *pixels]
 
 
 def by_patient(found: Sequence[Series]) -> dict[str, list[Row]]:
-    """The series of each patient."""
+    """Return a row for each series, by patient."""
     rows: dict[str, list[Row]] = {}
     for one in found:
         first = one.first
@@ -89,7 +89,7 @@ def by_patient(found: Sequence[Series]) -> dict[str, list[Row]]:
 
 
 def left_out(found: Found) -> list[tuple[int, str]]:
-    """How many files of which kind were left out; kinds without any are not listed."""
+    """Return the number of files left out and their kind, for each kind with any."""
     counts = [
         (found.foreign, "files of another kind"),
         (found.localizers, "localizers"),
@@ -100,7 +100,7 @@ def left_out(found: Found) -> list[tuple[int, str]]:
 
 
 def notes(found: Found) -> list[str]:
-    """What is worth knowing about the series without being a reason to refuse them."""
+    """Return remarks on the series that are no reason to refuse them."""
     lossy = [one for one in found.series if any(header.lossy for header in one.headers)]
     return [*found.notes, *(f"{one.label}: pixels were once compressed with loss" for one in lossy)]
 
@@ -119,7 +119,7 @@ def require_place(path: Path, inputs: Sequence[Path]) -> None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Page:
-    """What store.html.jinja shows.
+    """The data of store.html.jinja.
 
     Attributes:
         kind: of the input.

@@ -17,7 +17,7 @@ Curves = dict[str, list[dict[str, float]]]
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """Everything the page shows, as numbers.
+    """The numbers of every stage.
 
     Attributes:
         about: scale, rows, slices of the 3D networks, questions, first epoch of fine-tuning, and
@@ -50,7 +50,7 @@ class Results:
 
     @property
     def note(self) -> str:
-        """What the scores of curves and tables mean."""
+        """The protocol and the feature network behind the scores of curves and tables."""
         return f"protocol {self.table['protocol']}, {self.table['feature_network']}"
 
 
@@ -83,7 +83,7 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Page:
-    """What reproduction.jinja shows.
+    """The data of reproduction.jinja.
 
     Attributes:
         about: as in `Results`.
@@ -124,8 +124,8 @@ def write(
     """Write report.html, report.md, the figures and every table as CSV.
 
     Args:
-        folder: where to.
-        about: what the page says of the configuration.
+        folder: the place to write to.
+        about: as in `Results`.
         runs: folder of each training by its name.
         found: folders of the stages "table", "cases", "detectability", "lambda" and, where there
             were real scans, "real-table".
@@ -217,7 +217,7 @@ def _write_csvs(folder: Path, results: Results) -> None:
 
 
 def _make_page(results: Results, figures: Mapping[str, bytes]) -> Page:
-    """The page's data: every table as rows of text."""
+    """Return the page's data: every table as rows of text."""
     real = _compare(results.real, results.real_table) if results.real else None
     observed = tables.detectability_rows(results.found, results.methods)
     best = tables.best_values(results.folds)
@@ -240,7 +240,7 @@ def _make_page(results: Results, figures: Mapping[str, bytes]) -> Page:
 
 
 def _compare(methods: tables.Methods, about: Mapping[str, Any]) -> Comparison:
-    """The deck's table; its own numbers stand in it if the patients are its own."""
+    """Return the deck's table; the deck's numbers stand beside ours for its own patients."""
     patients = {row["patient"] for rows in methods.values() for row in rows}
     printed = patients <= deck_values.MAYO_PATIENTS
     heads = tables.table_heads() + (tables.PRINTED_HEADS if printed else ())
