@@ -6,6 +6,7 @@ The deck's idea from phantoms to table in a few minutes on two cores. Each stage
 program does, says which, and where its result is.
 """
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,7 +95,10 @@ def _prepare_command(store: Path) -> str:
 
 
 def _stage(number: int, what: str, command: str) -> None:
-    say(f"\n[{number}/{STAGES}] {what}\n      cpca {command}")
+    name, _, arguments = command.partition(" ")
+    # As the user called this program: from the checkout, or as installed.
+    program = f"python {name}.py" if sys.argv[0].endswith(".py") else f"cpca {name}"
+    say(f"\n[{number}/{STAGES}] {what}\n      {program} {arguments}")
 
 
 def _indented(line: str) -> None:

@@ -23,3 +23,12 @@ def test_a_stop_ends_the_demo(tmp_path, monkeypatch):
     with pytest.raises(StoppedError, match="CPCA-1: stopped at step 3"):
         demo.run(tmp_path)
     assert trained == ["CPCA-1"]
+
+
+@pytest.mark.parametrize(
+    ("called", "said"), [("demo.py", "python train.py --config demo"), ("cpca demo", "cpca train ")]
+)
+def test_commands_are_those_of_the_place_it_was_called_from(monkeypatch, capsys, called, said):
+    monkeypatch.setattr("sys.argv", [called])
+    demo._stage(2, "training", "train --config demo --workdir x")
+    assert said in capsys.readouterr().out
