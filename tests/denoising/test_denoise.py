@@ -22,7 +22,7 @@ from pydicom.uid import (
 )
 
 from cpca_jax.data.dicom import slice_file
-from cpca_jax.data.dicom.series import find_series
+from cpca_jax.data.dicom.search import find_series
 from cpca_jax.data.dicom.stored_values import denoised_values
 from cpca_jax.denoising import denoiser, dicom_series, streaming
 from cpca_jax.denoising.before_after import EffectMeter
