@@ -18,9 +18,9 @@ import pydicom
 import pytest
 import tiny
 from conftest import CHECKOUT
+from denoised import IDENTITY, STUDY, network, out_series, random_stored, write
 from pydicom.data import get_testdata_file
 from pydicom.uid import JPEG2000Lossless, RLELossless
-from test_denoise import IDENTITY, STUDY, network, out_series, random_stored, write
 
 from cpca_jax.data.collections.sources import Inputs
 from cpca_jax.data.dicom import search, series_checks, slice_file
