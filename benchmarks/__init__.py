@@ -1,6 +1,14 @@
-"""How fast the package is, beside PyTorch and beside what the machine could do.
+"""Measure the speed of the package beside PyTorch and beside the limits of the machine.
 
-python -m benchmarks.NAME [--json FILE], see docs/benchmarks.md.
+Run `python -m benchmarks.programs.NAME [--json FILE]`, see docs/benchmarks.md. A module imports
+from its own package and from those above it in this list:
+
+    measuring     clocks, counted work, peak rates, tables: nothing of CPCA
+    subjects      the networks, batches and series that are measured
+    peers         other implementations of the same work: PyTorch behind one interface
+    harness       one session: options, turns, notes, result files
+    predictions   the cost of trainings and archives that nobody has run
+    programs      the commands
 """
 
 import os

@@ -1,99 +1,41 @@
-"""Every field of an experiment, with the deck's numbers. The other files change a few of them."""
+"""What experiments share: the deck's numbers, and sizes for two cores.
 
-from ml_collections import ConfigDict, config_dict
+Every field, with the source of its default, is in cpca_jax/runs/settings.py and in `cpca train
+--help`; the other files change a few of them.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from cpca_jax.errors import ConfigError
+from cpca_jax.registry import near
+from cpca_jax.runs import config as fields
 
 
 def get_config() -> ConfigDict:
-    """CPCA-1 from scratch as in the deck; source of each number beside it."""
-    return ConfigDict({
-        "data": {
-            "store": "",  # made by prepare.py
-            "kernels": (),  # reconstruction kernels to use, e.g. ("B30f",); empty: all
-            "window_hu": (-300.0, 300.0),  # released CPCE code
-            "patch": 64,  # deck
-            # Pixels at each side of a patch that only give context: losses and critic see the
-            # rest. For networks published without padding.
-            "margin": 0,
-            "centres": 1,  # neighbouring full-dose slices of a patch; more for 3D critics
-            "batch": 128,  # released code; the deck is silent
-            "augmentation": "none",  # none in the released code
-            # Train on this share of the slices only: those that transfer.run's denoiser finds
-            # hardest (CNN-Cascade).
-            "hardest": 1.0,
-            # A patch is refused where at least this share of the full-dose pixels is at or
-            # below air_hu (released DU-GAN code, the closest of the same group).
-            "air_hu": -500.0,
-            "air_fraction": 0.85,
-            "train_split": "train",
-            "validation_split": "validation",  # empty: no validation
-            # Cross-validation: of so many parts of train_split's patients, the one numbered `fold`
-            # validates instead and the others train. 0: none.
-            "folds": 0,
-            "fold": 0,
-        },
-        "model": {"name": "cpca", "slices": 1, "fields": _open()},
-        "critic": {"name": "wgan_vgg", "fields": _open()},
-        "loss": {
-            "adversarial": 1.0,
-            "perceptual": 0.1,  # lambda_p of the deck
-            "mse": 0.0,
-            "l1": 0.0,
-            "adversarial_form": "wasserstein",
-            "penalty": "two_sided",
-            "penalty_weight": 10.0,  # released code
-            "critic_steps": 4,  # released code, each on a fresh batch
-        },
-        "perceptual": {
-            "network": "vgg19",  # the deck's; vgg16 comes with the installation
-            "weights": "",  # a file, see docs/feature_network.md; empty: the cache
-            "tap": "relu5_4",  # released code
-            "reduction": "mean",  # released code; "sum" is the deck's formula to the letter
-            "norm": "l2",
-        },
-        "optim": {
-            "learning_rate": 1e-4,  # deck, from scratch
-            "critic_learning_rate": 1e-4,
-            "beta1": 0.9,  # released code
-            "beta2": 0.999,
-            "epsilon": 1e-8,
-            "weight_decay": 0.0,  # of the generator's kernels
-            "half_life": 1.0,  # epochs, of the decay "exponential"
-            "decay": "inverse_epoch",  # deck: "decays as epoch goes"; released code's form
-            "first_epoch": 0,
-        },
-        "train": {
-            "seed": 0,
-            "epochs": 40,  # released code
-            "steps_per_epoch": 1000,  # 128K patches (deck) in batches of 128
-            "steps": 0,  # if not 0: total steps instead of epochs
-            "log_every": 20,
-            "checkpoint_every": 0,  # steps; 0: once an epoch
-            "keep_checkpoints": 3,  # the newest ones
-            "keep_every": 10_000,  # and those at multiples of so many steps; 0: none
-            "validation_slices": 64,  # spread over the validation series; 0: all
-            "stages": 1,  # networks trained one after the other (CNN-Cascade)
-            "frozen": (),  # generator parameters that stay as they are: regular expressions
-        },
-        "transfer": {
-            "run": "",  # a finished 2D run to start from
-            "step": 0,  # of that run; 0: its last checkpoint
-            "rule": "centre",  # the deck's [0, H, 0]
-            "fresh": (),  # parameters not taken from that run: regular expressions
-            # "carry" or "fresh". The deck: do not break the balance between G and D.
-            "critic": "carry",
-            "optimizer": "carry",  # Adam's moments, of the players that are carried
-            # Critic-only updates before fine-tuning, for a 2D model that had no critic.
-            "critic_warmup_steps": 0,
-        },
-        "evaluation": {"protocol": "deck", "batch": 4},
-        "compute": {
-            "devices": 0,  # that share each batch; 0: all there are
-            "precision": "float32",  # of the convolutions; "bfloat16" is faster on accelerators
-            "accumulate": 1,  # parts of a batch that are computed one after the other
-            "rematerialise": False,  # compute maps again in the backward pass, to save memory
-            "resident": False,  # keep all volumes on the device and cut patches there
-        },
-    })
+    """CPCA-1 from scratch as in the deck."""
+    return fields.defaults()
+
+
+def require_variant(file: str, variant: str, known: Iterable[str]) -> None:
+    """Refuse a variant that an experiment does not have.
+
+    Args:
+        file: the experiment's own `__file__`.
+        variant: what was given behind the colon.
+        known: the variants there are.
+
+    Raises:
+        ConfigError: names the experiment, the variant, those there are and the nearest one.
+    """
+    known = list(known)
+    if variant not in known:
+        raise ConfigError(
+            f"--config: {Path(file).stem}:{variant}: '{variant}' is not one of its variants "
+            f"{', '.join(known)}{near(variant, known)}"
+        )
 
 
 def transferred(config: ConfigDict, *, slices: int) -> ConfigDict:
@@ -107,6 +49,20 @@ def transferred(config: ConfigDict, *, slices: int) -> ConfigDict:
     config.optim.first_epoch = 10
     config.optim.learning_rate = 5.5e-4
     config.optim.critic_learning_rate = 5.5e-4
+    return config
+
+
+def transferred_for_two_cores(config: ConfigDict, *, slices: int) -> ConfigDict:
+    """A short fine-tuning of a run of ":cpu", from its last checkpoint.
+
+    As in the deck the base rate is halved and goes on falling where the 2D training's decay stood.
+    """
+    config = adversarial_for_two_cores(config)
+    config.model.slices = slices
+    config.optim.first_epoch = config.train.epochs
+    config.optim.learning_rate *= 0.5
+    config.optim.critic_learning_rate *= 0.5
+    config.train.epochs = 2
     return config
 
 
@@ -160,10 +116,3 @@ def short(config: ConfigDict) -> ConfigDict:
     config.train.steps_per_epoch = 100
     config.train.validation_slices = 11
     return config
-
-
-def _open() -> ConfigDict:
-    """A place where a network's own fields may be added."""
-    fields = config_dict.ConfigDict()
-    fields.unlock()
-    return fields

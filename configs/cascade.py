@@ -11,27 +11,28 @@ raw stored values.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from cpca_jax.configs import base
 
 
 def get_config(variant: str = "published") -> ConfigDict:
     """The published recipe, or ":cpu" in minutes."""
+    base.require_variant(__file__, variant, ("published", "cpu"))
     config = base.pixels_only(base.get_config())
     config.model.name = "cascade"
     config.data.patch = 40
     config.data.batch = 100
     config.data.augmentation = "flips"
     config.data.air_fraction = 1.0  # random positions, nearly all air or not
-    config.data.hardest = 0.05  # from the second stage on
+    config.model.fields.hardest = 0.05  # from the second stage on
     config.optim.learning_rate = 1e-3
     config.optim.weight_decay = 1e-4
-    config.train.stages = 4
+    config.model.fields.stages = 4
     config.train.epochs = 55
     if variant == "cpu":
         config = base.pixels_for_two_cores(config)
         config.data.patch = 40
-        config.data.hardest = 0.25  # of few slices
-        config.train.stages = 2
+        config.model.fields.hardest = 0.25  # of few slices
+        config.model.fields.stages = 2
         config.train.epochs = 3
         config.optim.half_life = 2.0
     return config

@@ -9,11 +9,12 @@ ldct-benchmark's CNN-10. The window is the deck's, so that all methods of the ta
 
 from ml_collections import ConfigDict
 
-from configs import base
+from cpca_jax.configs import base
 
 
 def get_config(variant: str = "published") -> ConfigDict:
     """The published recipe, or ":cpu" in minutes."""
+    base.require_variant(__file__, variant, ("published", "cpu"))
     config = base.pixels_only(base.get_config())
     config.model.name = "cnn"
     config.data.patch = 33

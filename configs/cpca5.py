@@ -1,17 +1,19 @@
 """CPCA-5: 5 neighbouring slices, 3D from scratch, with the deck's numbers.
 
 python train.py --config configs/cpca5.py --workdir runs/cpca5 --config.data.store=STORE
+On two cores: --config configs/cpca5.py:cpu
 
 The deck reports 30.00 dB, SSIM 0.9023, perceptual 1.99 on its Mayo test slices.
 """
 
 from ml_collections import ConfigDict
 
-from configs import base
+from cpca_jax.configs import base
 
 
-def get_config() -> ConfigDict:
-    """The experiment."""
+def get_config(variant: str = "deck") -> ConfigDict:
+    """The deck's recipe, or ":cpu" in minutes."""
+    base.require_variant(__file__, variant, ("deck", "cpu"))
     config = base.get_config()
     config.model.slices = 5
-    return config
+    return base.adversarial_for_two_cores(config) if variant == "cpu" else config

@@ -2,15 +2,20 @@
 
 python train.py --config configs/cpca7_transfer.py --workdir runs/cpca7_transfer \
     --config.data.store=STORE --config.transfer.run=runs/cpca1
+On two cores: --config configs/cpca7_transfer.py:cpu, from a run of configs/cpca1.py:cpu
 
 The deck reports 30.14 dB, SSIM 0.9045, perceptual 1.87 on its Mayo test slices.
 """
 
 from ml_collections import ConfigDict
 
-from configs import base
+from cpca_jax.configs import base
 
 
-def get_config() -> ConfigDict:
-    """The experiment."""
-    return base.transferred(base.get_config(), slices=7)
+def get_config(variant: str = "deck") -> ConfigDict:
+    """The deck's recipe, or ":cpu" in minutes."""
+    base.require_variant(__file__, variant, ("deck", "cpu"))
+    config = base.get_config()
+    if variant == "cpu":
+        return base.transferred_for_two_cores(config, slices=7)
+    return base.transferred(config, slices=7)

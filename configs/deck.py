@@ -10,8 +10,7 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
-from configs import base, cascade, cnn, gan3d, red_cnn, wgan_vgg
-from cpca_jax.errors import ConfigError
+from cpca_jax.configs import base, cascade, cnn, gan3d, red_cnn, wgan_vgg
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +108,7 @@ INTERVAL_MM = 1.0
 
 def get_config(name: str = "small") -> ConfigDict:
     """All trainings of one size, and what is made of them."""
-    if name not in SCALES:
-        raise ConfigError(f"configs/deck.py:{name}, must be one of {', '.join(SCALES)}")
+    base.require_variant(__file__, name, SCALES)
     scale = SCALES[name]
     deep = [f"{kind}-{i}" for i in scale.deep for kind in ("CPCA", "CPCA_TF")]
     rows = ["RED-CNN", "WGAN-VGG", "CPCA-1", *deep, *scale.listed]

@@ -11,11 +11,12 @@ VGG16 (which the installation brings) at a shallow layer.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from cpca_jax.configs import base
 
 
 def get_config(variant: str = "scratch") -> ConfigDict:
     """CPCA-1 from scratch, or with ":transfer" CPCA-3 fine-tuned from it."""
+    base.require_variant(__file__, variant, ("scratch", "transfer"))
     config = base.for_two_cores(base.get_config())
     config.data.batch = 8
     config.critic.fields.features = (16, 16, 32, 32, 64, 64)

@@ -10,11 +10,12 @@ and patch could not be found; rate, momentum and batch are those of the only pub
 
 from ml_collections import ConfigDict
 
-from configs import base
+from cpca_jax.configs import base
 
 
 def get_config(variant: str = "published") -> ConfigDict:
     """The published recipe, or ":cpu" in minutes."""
+    base.require_variant(__file__, variant, ("published", "cpu"))
     config = base.pixels_only(base.get_config())
     config.model.name = "gan3d"
     config.model.slices = 15

@@ -9,11 +9,12 @@ weight 50; that one is left out. Its abdomen window is [-160, 240] HU.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from cpca_jax.configs import base
 
 
 def get_config(variant: str = "published") -> ConfigDict:
     """The published recipe, or ":cpu" in minutes."""
+    base.require_variant(__file__, variant, ("published", "cpu"))
     config = base.get_config()
     config.model.name = "map_nn"
     config.data.window_hu = (-160.0, 240.0)

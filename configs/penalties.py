@@ -9,16 +9,16 @@ docs/penalties.md says what they are, and how to write a new row.
 
 from ml_collections import ConfigDict
 
-from configs import cpu
+from cpca_jax.configs import base, cpca1
 from cpca_jax.objectives.penalties import PENALTIES
 
 
 def get_config(variant: str = "two_sided") -> ConfigDict:
     """CPCA-1 with the penalty called `variant`."""
-    config = cpu.get_config()
+    base.require_variant(__file__, variant, PENALTIES)
+    config = cpca1.get_config("cpu")
     config.loss.penalty = variant
-    if variant in PENALTIES:  # any other name is refused with the list, like every wrong name
-        config.loss.penalty_weight = PENALTIES[variant].weight
+    config.loss.penalty_weight = PENALTIES[variant].weight
     config.train.steps = 120
     config.train.log_every = 5
     config.train.validation_slices = 2

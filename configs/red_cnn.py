@@ -11,11 +11,12 @@ scaling by 2 and 1/2) only what needs no interpolation is done: resampling chang
 
 from ml_collections import ConfigDict
 
-from configs import base
+from cpca_jax.configs import base
 
 
 def get_config(variant: str = "published") -> ConfigDict:
     """The published recipe, or ":cpu" in minutes."""
+    base.require_variant(__file__, variant, ("published", "cpu"))
     config = base.pixels_only(base.get_config())
     config.model.name = "red_cnn"
     config.data.patch = 55

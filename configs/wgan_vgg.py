@@ -10,11 +10,12 @@ paper's algorithm 1. Its released code differs: rate 1e-4, penalty weight 1, pen
 
 from ml_collections import ConfigDict
 
-from configs import base
+from cpca_jax.configs import base
 
 
 def get_config(variant: str = "published") -> ConfigDict:
     """The published recipe, or ":cpu" in minutes."""
+    base.require_variant(__file__, variant, ("published", "cpu"))
     config = base.get_config()
     config.model.name = "wgan_vgg"
     config.data.patch = 80

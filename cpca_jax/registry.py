@@ -51,9 +51,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
         Raises:
             ConfigError: no such row; the message names the key, the rows and the nearest one.
         """
-        if name not in self._rows:
-            raise ConfigError(f"{key}: '{name}' is not one of {', '.join(self)}{near(name, self)}")
-        return self[name]
+        return pick(self, name, key)
 
     def __getitem__(self, name: str) -> Row:
         row = self._rows[name]
@@ -72,6 +70,17 @@ class Registry(Mapping[str, Row], Generic[Row]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._rows
+
+
+def pick(table: Mapping[str, Row], name: str, key: str) -> Row:
+    """Return a row of any table, or refuse the name as `Registry.pick` does.
+
+    Raises:
+        ConfigError: no such row; the message names the key, the rows and the nearest one.
+    """
+    if name not in table:
+        raise ConfigError(f"{key}: '{name}' is not one of {', '.join(table)}{near(name, table)}")
+    return table[name]
 
 
 def near(name: str, known: Iterable[str]) -> str:

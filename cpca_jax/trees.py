@@ -1,6 +1,7 @@
 """Parameter trees by name: leaves under the path that leads to them, joined with "/"."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 
@@ -22,3 +23,17 @@ def replaced(tree: Params, leaves: Mapping[str, Leaf]) -> Params:
     """The tree with some of its leaves replaced, by name."""
     own = by_name(tree)
     return like(tree, {name: leaves.get(name, leaf) for name, leaf in own.items()})
+
+
+def merged(first: Params, second: Params) -> dict[str, Any]:
+    """Return one tree with the leaves of two that have none in common, at the same places."""
+    whole = dict(first)
+    for name, part in second.items():
+        whole[name] = merged(whole[name], part) if name in whole else part
+    return whole
+
+
+def part(tree: Params, wanted: Params) -> Params:
+    """Return the leaves of a tree that another tree has too, in that tree's structure."""
+    leaves = by_name(tree)
+    return like(wanted, {name: leaves[name] for name in by_name(wanted)})

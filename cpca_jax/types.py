@@ -6,10 +6,11 @@ Values are in network range (a HU window mapped to [0, 1], see `units`) unless a
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float, Int16, Key, PyTree
 
 # Single slices, the critic's and the feature network's input.
@@ -38,3 +39,43 @@ SliceHU = Int16[np.ndarray, "y x"]
 Examples = Float[Array, "batch *place 1"]
 # Scores examples; must not couple the examples of a batch.
 CriticFn = Callable[[Examples], Scores]
+
+
+@runtime_checkable
+class DenoisingNetwork(Protocol):
+    """A Flax module from slabs to their denoised centres, in network range."""
+
+    @property
+    def slices(self) -> int:
+        """Neighbouring slices that one denoised slice is made from; odd."""
+        ...
+
+    @property
+    def dtype(self) -> DTypeLike:
+        """Type of the computation; parameters and answer are float32."""
+        ...
+
+    @property
+    def smallest_edge(self) -> int:
+        """Rows and columns that a slice must have."""
+        ...
+
+    def __call__(self, x: Slabs) -> Centres:
+        """Denoise (batch, z, y, x, 1) to (batch, z - slices + 1, y, x, 1)."""
+
+    # What every Flax module brings.
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __hash__(self) -> int: ...
+
+    def init(self, *args: Any, **kwargs: Any) -> Any:
+        """Draw variables."""
+        ...
+
+    def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the network with these variables."""
+        ...
+
+    def clone(self, **updates: Any) -> Any:
+        """Copy the module with some fields changed."""
+        ...

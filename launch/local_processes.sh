@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts one training as several processes on this machine's CPU: to try what the clusters do.
 #
-#   launch/local_processes.sh 2 -- train.py --config=configs/cpu.py --workdir=runs/two \
+#   launch/local_processes.sh 2 -- train.py --config=configs/cpca1.py:cpu --workdir=runs/two \
 #     --config.data.store=STORE
 #
 # They find each other at a free port of this machine. Ctrl-C and SIGTERM reach all of them; they

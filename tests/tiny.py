@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from configs import base
+from cpca_jax.configs import base
 from cpca_jax.data.store.manifest import SeriesInfo
 from cpca_jax.data.store.writer import StoreWriter
 from cpca_jax.runs import config

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from cpca_jax.data.collections.doses import noise_of_slice
-from cpca_jax.runtime import html
+from cpca_jax.runtime import figures, pages
 from cpca_jax.units import DISPLAY, Window
 
 ImageHU = Float32[np.ndarray, "y x"]
@@ -75,12 +75,12 @@ class EffectMeter:
 
 
 def montage(slices: Sequence[tuple[int, ImageHU, ImageHU]]) -> bytes:
-    """PNG of some slices: before, after and what was taken away, one row each.
+    """Return a PNG of some slices: before, after and difference, a row for each slice.
 
     Args:
         slices: number of the slice, HU before and after (y x).
     """
-    rows: list[list[html.Panel]] = []
+    rows: list[list[figures.Panel]] = []
     for z, before, after in slices:
         removed = before - after
         reach = max(round(float(np.percentile(np.abs(removed), 99))), 1)
@@ -89,11 +89,30 @@ def montage(slices: Sequence[tuple[int, ImageHU, ImageHU]]) -> bytes:
             ("after", after, DISPLAY),
             ("before - after", removed, Window(-reach, reach)),
         ])
-    return html.panels(rows)
+    return figures.panels(rows)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Page:
+    """The data of series.html.jinja.
+
+    Attributes:
+        title: name of the series.
+        lead: what was done to it, one sentence.
+        noise: HU before and after; empty where there is no soft tissue.
+        tissues: rows of name, lowest and highest HU, share of the pixels and mean change in HU.
+        png: the montage.
+    """
+
+    title: str
+    lead: str
+    noise: Sequence[str]
+    tissues: Sequence[tuple[str, str, str, str, str]]
+    png: bytes
 
 
 def page(title: str, lead: str, effect: Effect, png: bytes) -> str:
-    """A self-contained HTML page about one series; holds no patient attribute.
+    """Return a self-contained HTML page about one series; it holds no patient attribute.
 
     Args:
         title: name of the series.
@@ -101,27 +120,11 @@ def page(title: str, lead: str, effect: Effect, png: bytes) -> str:
         effect: the numbers.
         png: the montage.
     """
-    noise = html.paragraph("No soft tissue to measure noise in.")
-    if effect.noise_before_hu is not None and effect.noise_after_hu is not None:
-        row = (f"{effect.noise_before_hu:.1f}", f"{effect.noise_after_hu:.1f}")
-        noise = html.table(("", "before", "after"), [("noise in soft tissue, HU", *row)])
-    drift = [
-        (
-            tissue,
-            *(f"{edge:g}" for edge in TISSUES[tissue]),
-            f"{100 * effect.share[tissue]:.1f} %",
-            f"{change:+.2f}",
-        )
-        for tissue, change in effect.drift_hu.items()
-    ]
-    parts = [
-        html.paragraph(lead),
-        noise,
-        html.table(("tissue", "HU from", "to", "share of pixels", "mean change, HU"), drift),
-        html.figure(png, "before, after and difference"),
-        html.paragraph(
-            "For research: the network was trained on other scans than this one. Look for "
-            "structure in the difference: noise has none."
-        ),
-    ]
-    return html.page(title, parts)
+    before, after = effect.noise_before_hu, effect.noise_after_hu
+    noise = [] if before is None or after is None else [f"{before:.1f}", f"{after:.1f}"]
+    tissues = []
+    for tissue, change in effect.drift_hu.items():
+        low, high = TISSUES[tissue]
+        share = f"{100 * effect.share[tissue]:.1f} %"
+        tissues.append((tissue, f"{low:g}", f"{high:g}", share, f"{change:+.2f}"))
+    return pages.render("series.html.jinja", Page(title, lead, noise, tissues, png))

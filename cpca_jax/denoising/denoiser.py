@@ -1,4 +1,8 @@
-"""A trained network made ready for volumes in HU: NumPy in, NumPy out."""
+"""A trained network made ready for volumes in HU: NumPy in, NumPy out.
+
+A denoiser is built from what a run says of its network alone; objective, critic and data of the
+training are not looked at.
+"""
 
 import dataclasses
 import hashlib
@@ -13,99 +17,142 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float32, Num
 
 from cpca_jax import trees
-from cpca_jax.errors import InputError
-from cpca_jax.runs import checkpoints, config
-from cpca_jax.runs.state import Networks
-from cpca_jax.training.experiment import build_networks
-from cpca_jax.types import Params, Slabs
+from cpca_jax.errors import ConfigError, InputError
+from cpca_jax.layers import STATISTICS
+from cpca_jax.models import MODELS, build_generator
+from cpca_jax.registry import pick
+from cpca_jax.runs import checkpoints
+from cpca_jax.types import DenoisingNetwork, Params, Slabs
 from cpca_jax.units import Window
 
 HUArray = Num[np.ndarray, "z y x"]
 # The run that needs no training: it changes nothing.
 IDENTITY = "identity"
 _IDENTITY_WINDOW = Window(-1024, 3071)
+# What becomes of HU that the network's window clips away.
+OUTSIDE = ("restore", "clip")
 
 
 class Identity(nn.Module):
     """The denoiser that answers with its input; shows that nothing else changes a volume."""
 
+    slices: int = 1
+    dtype: DTypeLike = jnp.float32
+    smallest_edge = 1
+
     @nn.compact
-    def __call__(self, slab: Slabs) -> Slabs:
-        """Slab (batch, z, y, x, 1) to itself."""
-        return slab
+    def __call__(self, x: Slabs) -> Slabs:
+        """Return a slab (batch, z, y, x, 1) as it is."""
+        return x
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainedModel:
-    """A denoiser ready for use.
+class Denoiser:
+    """A trained network with what it needs.
 
     Attributes:
         name: of the run's folder.
-        networks: the network, and how many slices it takes.
+        module: the network.
         params: its weights.
         window: HU window that it was trained in.
         step: of the checkpoint.
         digest: 16 hexadecimal digits of weights and configuration.
+        statistics: running moments of batch normalisation; empty for networks without any.
     """
 
     name: str
-    networks: Networks
+    module: DenoisingNetwork
     params: Params
     window: Window
     step: int = 0
     digest: str = ""
+    statistics: Params = dataclasses.field(default_factory=dict)
 
     @property
     def slices(self) -> int:
         """Neighbouring slices that one denoised slice is made from."""
-        return self.networks.slices
+        return self.module.slices
 
     @property
     def smallest_edge(self) -> int:
         """Rows and columns that a slice must have."""
-        return int(getattr(self.networks.generator, "smallest_edge", 1))
+        return self.module.smallest_edge
+
+    @property
+    def variables(self) -> Params:
+        """Weights and moments, as Flax takes them."""
+        moments = {STATISTICS: self.statistics} if self.statistics else {}
+        return {"params": self.params, **moments}
+
+    def denoise(
+        self, volume_hu: HUArray, *, batch: int = 4, outside: str = "restore"
+    ) -> Float32[np.ndarray, "z y x"]:
+        """Denoise a volume; see `denoise_volume`."""
+        return denoise_volume(self, volume_hu, batch=batch, outside=outside)
 
 
-def load_run(run: Path | str, *, step: int | None = None) -> TrainedModel:
-    """The denoiser of a trained run, from its newest sound checkpoint or the given step.
+def load_run(run: Path | str, *, step: int | None = None) -> Denoiser:
+    """Load the denoiser of a trained run, from its newest sound checkpoint or the given step.
 
     The run called "identity" is built in, unless there is a folder of that name.
 
     Raises:
         CheckpointError: no such run or no sound checkpoint.
+        ConfigError: a network that only a plug-in knows; the message names it.
     """
     run = Path(run)
     if str(run) == IDENTITY and not run.exists():
-        networks = Networks(Identity(), None, slices=1, patch=1)
-        return TrainedModel(IDENTITY, networks, {}, _IDENTITY_WINDOW, digest=_digest({}, {}))
+        return Denoiser(IDENTITY, Identity(), {}, _IDENTITY_WINDOW, digest=_digest({}, {}, {}))
     found = checkpoints.require_step(run, step=step)
     written = checkpoints.read_config(run, step=found)
-    experiment = config.parse(written)
+    module = _network(run.name, written)
     params = checkpoints.restore_params(run, step=found)
-    return TrainedModel(
+    statistics = checkpoints.restore_statistics(run, step=found)
+    return Denoiser(
         name=run.resolve().name,
-        networks=build_networks(experiment),
+        module=module,
         params=params,
-        window=Window(*experiment.data.window_hu),
+        window=Window(*written["data"]["window_hu"]),
         step=found,
-        digest=_digest(params, written),
+        digest=_digest(params, statistics, written),
+        statistics=statistics,
     )
 
 
-def _digest(params: Params, written: Mapping[str, Any]) -> str:
-    """Of every weight with its name, and of the configuration."""
+def _network(run: str, written: Mapping[str, Any]) -> DenoisingNetwork:
+    """Build the network that a run's configuration names in its model section."""
+    model = written["model"]
+    if model["name"] not in MODELS:
+        plugins = ", ".join(written.get("plugins", ())) or "a module that it does not name"
+        raise ConfigError(
+            f"{run}: its network '{model['name']}' is none of {', '.join(MODELS)}; it was trained "
+            f"with {plugins}: give it by --plugin"
+        )
+    fields = {name: _hashable(value) for name, value in model["fields"].items()}
+    return build_generator(model["name"], slices=model["slices"], **fields)
+
+
+def _hashable(value: Any) -> Any:
+    """Return JSON's lists as tuples, as fields of modules must be."""
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+
+
+def _digest(params: Params, statistics: Params, written: Mapping[str, Any]) -> str:
+    """Digest every weight and moment with its name, and the configuration."""
     digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode())
-    for name, leaf in sorted(trees.by_name(params).items()):
-        digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
+    for tree in (params, statistics):
+        for name, leaf in sorted(trees.by_name(tree).items()):
+            digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode())
+            digest.update(np.ascontiguousarray(leaf).tobytes())
     return digest.hexdigest()[:16]
 
 
 def denoise_volume(
-    model: TrainedModel | Path | str,
+    denoiser: Denoiser | Path | str,
     volume_hu: HUArray,
     *,
     batch: int = 4,
@@ -118,7 +165,7 @@ def denoise_volume(
     per slice. At the two ends slices are replicated.
 
     Args:
-        model: a trained model or a run's folder.
+        denoiser: a denoiser or a run's folder.
         volume_hu: (z, y, x) in HU, neighbouring slices in order of position.
         batch: slices denoised at once; memory grows with it.
         outside: the network sees HU clipped to its window. "restore" adds back what was clipped
@@ -131,57 +178,56 @@ def denoise_volume(
     Raises:
         InputError: slices too small for the network, or an unknown `outside`.
     """
-    if not isinstance(model, TrainedModel):
-        model = load_run(model)
+    if not isinstance(denoiser, Denoiser):
+        denoiser = load_run(denoiser)
     chosen = range(len(volume_hu)) if chosen is None else chosen
     denoised = np.empty((len(chosen), *volume_hu.shape[1:]), np.float32)
     for start in range(0, len(chosen), batch):
         kept = min(batch, len(chosen) - start)
-        part = denoise_slices(model, volume_hu, chosen.start + start, batch, outside=outside)
+        part = denoise_slices(denoiser, volume_hu, chosen.start + start, batch, outside=outside)
         denoised[start : start + kept] = part[:kept]
     return denoised
 
 
 def denoise_slices(
-    model: TrainedModel, volume_hu: HUArray, start: int, count: int, *, outside: str = "restore"
+    denoiser: Denoiser, volume_hu: HUArray, start: int, count: int, *, outside: str = "restore"
 ) -> Float32[np.ndarray, "count y x"]:
-    """Slices start .. start + count of a volume, each denoised with its true neighbours.
+    """Denoise slices start .. start + count of a volume, each with its true neighbours.
 
     Beyond the volume's ends slices are replicated, so `count` may pass the end: one shape, and
     one compilation, for every part of a volume. The rest is as for `denoise_volume`.
     """
-    if outside not in {"restore", "clip"}:
-        raise InputError(f"outside: '{outside}' is not one of restore, clip")
-    if min(volume_hu.shape[1:]) < model.smallest_edge:
-        shape, least = volume_hu.shape[1:], model.smallest_edge
-        raise InputError(f"slices of {shape}; {model.name} needs {least} or more")
-    half, last = model.slices // 2, len(volume_hu) - 1
+    pick(dict.fromkeys(OUTSIDE), outside, "outside")
+    if min(volume_hu.shape[1:]) < denoiser.smallest_edge:
+        shape, least = volume_hu.shape[1:], denoiser.smallest_edge
+        raise InputError(f"slices of {shape}; {denoiser.name} needs {least} or more")
+    half, last = denoiser.slices // 2, len(volume_hu) - 1
     wanted = np.clip(np.arange(start - half, start + count + half), 0, last)
     slab = np.asarray(volume_hu[wanted], np.float32)
-    denoised = np.array(slab_program(model)(model.params, jnp.asarray(slab)))
+    denoised = np.array(slab_program(denoiser)(denoiser.variables, jnp.asarray(slab)))
     if not np.isfinite(denoised).all():
         raise InputError(
-            f"{model.name}: its answer is not finite, must be HU; the weights of step {model.step} "
-            "diverged or are damaged"
+            f"{denoiser.name}: its answer is not finite, must be HU; the weights of step "
+            f"{denoiser.step} diverged or are damaged"
         )
     if outside == "restore":
         source = slab[half : half + count]
-        denoised += source - np.clip(source, model.window.low, model.window.high)
+        denoised += source - np.clip(source, denoiser.window.low, denoiser.window.high)
     return denoised
 
 
-def slab_program(model: TrainedModel) -> jax.stages.Wrapped:
-    """The jitted function (params, slab in HU) -> denoised centres in HU."""
-    return _denoiser(model.networks, model.window)
+def slab_program(denoiser: Denoiser) -> jax.stages.Wrapped:
+    """Return the jitted function (variables, slab in HU) -> denoised centres in HU."""
+    return _program(denoiser.module, denoiser.window)
 
 
 @lru_cache(maxsize=32)
-def _denoiser(networks: Networks, window: Window) -> jax.stages.Wrapped:
-    """A jitted slab of HU to centres in HU; kept, so that a network compiles once per shape."""
+def _program(module: DenoisingNetwork, window: Window) -> jax.stages.Wrapped:
+    """Jit a slab of HU to centres in HU; kept, so that a network compiles once per shape."""
 
     @jax.jit
-    def run(params: Params, slab_hu: Array) -> Array:
+    def run(variables: Params, slab_hu: Array) -> Array:
         slab = window.normalise(slab_hu)[None, ..., None]
-        return window.to_hu(networks.denoise(params, slab)[0, ..., 0])
+        return window.to_hu(module.apply(variables, slab)[0, ..., 0])
 
     return run

@@ -19,7 +19,7 @@ from cpca_jax.data.dicom.series import Series, read_again
 from cpca_jax.data.dicom.slice_file import Slice
 from cpca_jax.data.dicom.stored_values import denoised_values
 from cpca_jax.denoising.before_after import EffectMeter
-from cpca_jax.denoising.denoiser import TrainedModel
+from cpca_jax.denoising.denoiser import Denoiser
 from cpca_jax.denoising.streaming import Stopwatch, denoise_stream
 from cpca_jax.runtime import logs
 
@@ -44,7 +44,7 @@ class SeriesPass:
         shown: a few slices: number, HU before and after.
     """
 
-    def __init__(self, model: TrainedModel, one: Series, shared: DerivedSeries) -> None:
+    def __init__(self, model: Denoiser, one: Series, shared: DerivedSeries) -> None:
         self._model, self._one, self._shared = model, one, shared
         self.meter, self._watch = EffectMeter(), Stopwatch()
         self.clipped = self.implausible = 0
@@ -127,7 +127,7 @@ class SeriesPass:
 
 
 def derived_series(
-    model: TrainedModel,
+    model: Denoiser,
     one: Series,
     *,
     digest: str,

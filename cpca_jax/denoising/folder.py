@@ -26,7 +26,7 @@ from cpca_jax.data.dicom.series import Series
 from cpca_jax.data.listing import list_files
 from cpca_jax.denoising import before_after, nifti_file
 from cpca_jax.denoising.before_after import Effect
-from cpca_jax.denoising.denoiser import TrainedModel
+from cpca_jax.denoising.denoiser import Denoiser
 from cpca_jax.denoising.dicom_series import SeriesPass, Shown, derived_series
 from cpca_jax.denoising.slab import fitting_slab
 from cpca_jax.errors import ConfigError, InputError, OutputError, TakenError
@@ -78,9 +78,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     return shard
 
 
-def denoise_folder(
-    model: TrainedModel, source: Path, output: Path, choices: Choices
-) -> dict[str, Any]:
+def denoise_folder(model: Denoiser, source: Path, output: Path, choices: Choices) -> dict[str, Any]:
     """Denoise the CT series, or the NIfTI volumes, below a folder.
 
     Args:
@@ -184,7 +182,7 @@ def _require_all_done(outcomes: dict[str, Record], refused: tuple[str, ...]) -> 
 
 
 def _denoise_one(
-    model: TrainedModel,
+    model: Denoiser,
     name: str,
     one: Series,
     output: Path,
@@ -226,7 +224,7 @@ def _denoise_one(
 
 
 def _denoise_volume(
-    model: TrainedModel, name: str, path: Path, output: Path, choices: Choices
+    model: Denoiser, name: str, path: Path, output: Path, choices: Choices
 ) -> Record:
     """Denoise one NIfTI file; what was done, for the summary."""
     record: Record = {"model": model.digest, "source": file_digest(path)}
@@ -271,7 +269,7 @@ def _done_before(written: Path, name: str, record: Record) -> Record:
 def _write_page(
     output: Path,
     name: str,
-    model: TrainedModel,
+    model: Denoiser,
     sentence: str,
     effect: Effect,
     shown: Sequence[Shown],

@@ -13,7 +13,7 @@ from cpca_jax.data.dicom import slice_file
 from cpca_jax.data.listing import Listing
 from cpca_jax.denoising import dicom_series
 from cpca_jax.denoising.before_after import EffectMeter
-from cpca_jax.denoising.denoiser import TrainedModel, denoise_volume
+from cpca_jax.denoising.denoiser import Denoiser, denoise_volume
 from cpca_jax.denoising.slab import fitting_slab
 from cpca_jax.runtime import logs
 
@@ -39,7 +39,7 @@ def find_volumes(source: Path, listed: Listing) -> dict[str, Path]:
 
 
 def denoise_file(
-    model: TrainedModel, path: Path, written: Path, *, slab: int
+    model: Denoiser, path: Path, written: Path, *, slab: int
 ) -> tuple[dict[str, Any], list[dicom_series.Shown]]:
     """Denoise one volume; at most three copies of it are in memory.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from cpca_jax.denoising.denoiser import TrainedModel, slab_program
+from cpca_jax.denoising.denoiser import Denoiser, slab_program
 
 # More slices at once make it no faster. On a CPU one slice of a 2D network is as quick as many
 # (four keep its readers busy); a 3D one computes its first maps for neighbours, too, in each slab.
@@ -17,7 +17,7 @@ _SHARE, _SHARE_OF_HOST = 0.8, 0.4
 _MEMINFO = Path("/proc/meminfo")
 
 
-def slab_bytes(model: TrainedModel, shape: tuple[int, int], count: int) -> int:
+def slab_bytes(model: Denoiser, shape: tuple[int, int], count: int) -> int:
     """Device memory for denoising `count` slices at once, as the compiler counts it.
 
     0 where a compiler does not.
@@ -39,9 +39,7 @@ def slab_bytes(model: TrainedModel, shape: tuple[int, int], count: int) -> int:
     )
 
 
-def fitting_slab(
-    model: TrainedModel, shape: tuple[int, int], *, free_bytes: int | None = None
-) -> int:
+def fitting_slab(model: Denoiser, shape: tuple[int, int], *, free_bytes: int | None = None) -> int:
     """The most slices, a power of two, whose slab fits; 1 where not even one does.
 
     At most 32; on a CPU 8, and 4 of a network that looks at one slice.

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from cpca_jax.data.dicom.slice_file import Slice
-from cpca_jax.denoising.denoiser import TrainedModel, denoise_slices
+from cpca_jax.denoising.denoiser import Denoiser, denoise_slices
 
 # Threads that decode files; decoders release the interpreter.
 _READERS = 2
@@ -36,7 +36,7 @@ class Stopwatch:
 
 
 def denoise_stream(
-    model: TrainedModel,
+    model: Denoiser,
     read: Callable[[int], Slice],
     count: int,
     *,
@@ -89,6 +89,6 @@ def denoise_stream(
         pool.shutdown(cancel_futures=True)
 
 
-def _is_flat(model: TrainedModel, image: Slice) -> bool:
+def _is_flat(model: Denoiser, image: Slice) -> bool:
     seen = np.clip(image.hu, model.window.low, model.window.high)
     return bool(seen.min() == seen.max())

@@ -3,16 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cpca_jax.evaluation.scoring import SliceScore
+from cpca_jax.metrics.table import drawn
+from cpca_jax.runtime import figures, files
 from cpca_jax.units import DISPLAY, Window
-
-matplotlib.use("Agg")
 
 # Edge of the zoomed region: 96 of 512 pixels.
 _SHARE = 96 / 512
@@ -41,7 +39,7 @@ def draw_case(
     """
     columns = columns or len(images_hu)
     rows = -(-len(images_hu) // columns)
-    figure = Figure(figsize=(3.0 * columns, 0.5 + 3.2 * 2 * rows), layout="constrained")
+    figure = figures.new_figure(3.0 * columns, 0.5 + 3.2 * 2 * rows)
     grid = figure.subplots(2 * rows, columns, squeeze=False)
     for place in grid.flat:
         place.set_axis_off()
@@ -56,15 +54,15 @@ def draw_case(
         )
         whole.set_title(method, fontsize=11)
         if method in scores:
-            s = scores[method]
-            caption = f"{s.psnr:.2f} dB   SSIM {s.ssim:.3f}   perc. {s.perceptual:.3f}"
+            own = scores[method].scores
+            caption = "   ".join(f"{m.label} {m.show(own[name])}" for name, m in drawn().items())
             whole.set_xlabel(caption, fontsize=9)
         _show(part, image[top : top + zoom, left : left + zoom], display)
         if rows > 1:
             part.set_title(method, fontsize=9)
     grid[rows, 0].set_ylabel(f"{zoom} x {zoom} pixels", fontsize=9)
     figure.suptitle(f"{title}; display window {display}", fontsize=11)
-    figure.savefig(path, dpi=110)
+    files.write_file(path, figures.png(figure), shared=True)
 
 
 def _region(shape: tuple[int, ...], roi: tuple[int, int]) -> tuple[tuple[int, int], int]:

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from cpca_jax.data.store.reader import PairedSeries
+from cpca_jax.denoising.denoiser import Denoiser
 from cpca_jax.evaluation import case_figure
-from cpca_jax.evaluation.scoring import TrainedModel, evaluate_series
+from cpca_jax.evaluation.scoring import evaluate_series
 from cpca_jax.metrics.protocols import Protocol
 from cpca_jax.runtime import logs
 from cpca_jax.units import DISPLAY, Window
@@ -33,7 +34,7 @@ def case_region(series: PairedSeries, case: int, full_hu: np.ndarray) -> tuple[i
 
 def draw_case_studies(
     folder: Path,
-    models: Sequence[TrainedModel],
+    models: Sequence[Denoiser],
     series: Sequence[PairedSeries],
     protocol: Protocol,
     features: FeatureNetwork,

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from cpca_jax.data.store.reader import PairedSeries, Store, open_store, with_kernels
+from cpca_jax.denoising.denoiser import Denoiser, load_run
 from cpca_jax.errors import ConfigError
 from cpca_jax.evaluation import case_figure, report
 from cpca_jax.evaluation.case_studies import case_region, case_slice
-from cpca_jax.evaluation.scoring import SliceScore, TrainedModel, evaluate_series, load_run, middle
+from cpca_jax.evaluation.scoring import SliceScore, evaluate_series, middle
 from cpca_jax.metrics.protocols import Protocol, get_protocol
 from cpca_jax.runs import checkpoints, config
 from cpca_jax.runtime import logs
@@ -83,7 +84,7 @@ def compare(runs: Sequence[Path], store: Path, output: Path, choices: Choices) -
     return table
 
 
-def _load(runs: Sequence[Path]) -> list[TrainedModel]:
+def _load(runs: Sequence[Path]) -> list[Denoiser]:
     models = [load_run(run) for run in runs]
     names = [model.name for model in models]
     double = sorted({name for name in names if names.count(name) > 1})
@@ -96,7 +97,7 @@ def load_features(runs: Sequence[Path], choices: Choices) -> FeatureNetwork:
     """The chosen network, or that of the first run, or what the installation brings."""
     network, tap, weights = DEFAULT_NETWORK, DEFAULT_TAPS[DEFAULT_NETWORK], ""
     if runs:
-        used = config.parse(checkpoints.read_config(runs[0])).perceptual
+        used = config.parse_perceptual(checkpoints.read_config(runs[0]))
         network, tap, weights = used.network, used.tap, used.weights
     if choices.network and choices.network != network:
         network, weights = choices.network, ""
@@ -130,9 +131,10 @@ def _draw_curves(output: Path, runs: Sequence[Path], protocol: Protocol) -> None
         lines = logs.read_jsonl(run / "validation.jsonl")
         if lines:
             curves[run.resolve().name] = lines
-            used = config.parse(checkpoints.read_config(run))
-            notes.add(f"protocol {used.evaluation.protocol}")
-            notes.add(f"{used.perceptual.network} {used.perceptual.tap}")
+            written = checkpoints.read_config(run)
+            used = config.parse_perceptual(written)
+            notes.add(f"protocol {written['evaluation']['protocol']}")
+            notes.add(f"{used.network} {used.tap}")
     if curves:
         report.draw_curves(output / "curves.png", curves, ", ".join(sorted(notes)))
 

@@ -8,10 +8,11 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float, Num
 
-from cpca_jax.denoising.denoiser import TrainedModel, denoise_volume
+from cpca_jax.denoising.denoiser import Denoiser, denoise_volume
 from cpca_jax.errors import ConfigError, InputError
 from cpca_jax.evaluation.scoring import LOW_DOSE
 from cpca_jax.metrics import observers
+from cpca_jax.registry import pick
 from cpca_jax.simulation.lesions import LesionTask, Place, extract_rois
 from cpca_jax.simulation.matched_scans import MatchedScans, Scan
 from cpca_jax.units import whole_hu
@@ -39,7 +40,7 @@ class DetectabilityRow:
 
 
 def measure_detectability(
-    models: Sequence[TrainedModel],
+    models: Sequence[Denoiser],
     scans: Iterable[MatchedScans],
     *,
     channels: str = "laguerre-gauss",
@@ -68,13 +69,11 @@ def measure_detectability(
         InputError: scans that do not fit together, or too few ROIs for the channels.
     """
     methods = _methods(models, batch)
-    if channels not in observers.CHANNELS:
-        known = ", ".join(observers.CHANNELS)
-        raise ConfigError(f"channels: '{channels}' is not one of {known}")
+    make_channels = pick(observers.CHANNELS, channels, "channels")
     rois, geometry = _collect(methods, scans)
     rows = []
     for task in dict.fromkeys(task for _, task in rois if task):
-        table = observers.CHANNELS[channels](*geometry, task.radius_mm)
+        table = make_channels(*geometry, task.radius_mm)
         found = {
             method: observers.observe(
                 np.concatenate(rois[method, task]),
@@ -96,7 +95,7 @@ def measure_detectability(
 Method = Callable[[Scan, range], Num[np.ndarray, "z y x"]]
 
 
-def _methods(models: Sequence[TrainedModel], batch: int) -> dict[str, Method]:
+def _methods(models: Sequence[Denoiser], batch: int) -> dict[str, Method]:
     """What each method makes of a scan."""
     methods: dict[str, Method] = {
         LOW_DOSE: lambda scan, wanted: scan.low,
@@ -109,9 +108,7 @@ def _methods(models: Sequence[TrainedModel], batch: int) -> dict[str, Method]:
     return methods
 
 
-def _denoised(
-    model: TrainedModel, batch: int, scan: Scan, wanted: range
-) -> Num[np.ndarray, "z y x"]:
+def _denoised(model: Denoiser, batch: int, scan: Scan, wanted: range) -> Num[np.ndarray, "z y x"]:
     volume = scan.low.copy()
     denoised = denoise_volume(model, scan.low, batch=batch, chosen=wanted)
     volume[wanted.start : wanted.stop] = whole_hu(denoised)

@@ -2,45 +2,35 @@
 
 import csv
 import dataclasses
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cpca_jax.evaluation.scoring import METRICS, SliceScore, mean_scores
-
-matplotlib.use("Agg")
-
-HEADINGS = {
-    "psnr": "PSNR (dB)",
-    "ssim": "SSIM",
-    "rmse_hu": "RMSE (HU)",
-    "bias_hu": "bias (HU)",
-    "perceptual": "perceptual",
-}
-# The deck's three, in its order.
-CURVES = ("psnr", "ssim", "perceptual")
-DIGITS = {"psnr": 2, "ssim": 4, "rmse_hu": 1, "bias_hu": 1, "perceptual": 4}
+from cpca_jax.evaluation.scoring import SliceScore, mean_scores
+from cpca_jax.metrics import METRICS
+from cpca_jax.metrics.table import drawn
+from cpca_jax.runtime import figures, files
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One method of the table: means over slices."""
+    """One method of the table: means over slices, by the names of the metrics."""
 
     method: str
-    psnr: float
-    ssim: float
-    rmse_hu: float
-    bias_hu: float
-    perceptual: float
+    scores: Mapping[str, float]
     slices: int
     patients: int
+
+    def as_row(self) -> dict[str, Any]:
+        """Return it as a row of a file, a column for each metric."""
+        counts = {"slices": self.slices, "patients": self.patients}
+        return {"method": self.method} | dict(self.scores) | counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +51,10 @@ class Table:
     store: str
     rows: tuple[Row, ...]
 
+    def __str__(self) -> str:
+        """Return it as Markdown, its definitions above it."""
+        return markdown(self)
+
 
 def make_rows(scores: Sequence[SliceScore]) -> tuple[Row, ...]:
     """Mean over slices of each method, in order of appearance."""
@@ -68,21 +62,23 @@ def make_rows(scores: Sequence[SliceScore]) -> tuple[Row, ...]:
     for method, means in mean_scores(scores).items():
         own = [score for score in scores if score.method == method]
         patients = len({score.patient for score in own})
-        rows.append(Row(method, **means, slices=len(own), patients=patients))
+        rows.append(Row(method, means, slices=len(own), patients=patients))
     return tuple(rows)
 
 
 def write_tables(folder: Path, table: Table, scores: Sequence[SliceScore]) -> None:
     """Write table.md, table.csv, metrics.json and slices.csv."""
-    (folder / "table.md").write_text(markdown(table))
-    (folder / "metrics.json").write_text(json.dumps(dataclasses.asdict(table), indent=2) + "\n")
-    write_csv(folder / "table.csv", [dataclasses.asdict(row) for row in table.rows])
-    write_csv(folder / "slices.csv", [dataclasses.asdict(score) for score in scores])
+    rows = [row.as_row() for row in table.rows]
+    metrics = json.dumps(dataclasses.asdict(table) | {"rows": rows}, indent=2) + "\n"
+    files.write_file(folder / "table.md", markdown(table).encode(), shared=True)
+    files.write_file(folder / "metrics.json", metrics.encode(), shared=True)
+    write_csv(folder / "table.csv", rows)
+    write_csv(folder / "slices.csv", [score.as_row() for score in scores])
 
 
 def markdown(table: Table) -> str:
     """The table with its definitions above it."""
-    heads = ["method", *(HEADINGS[m] for m in METRICS), "slices", "patients"]
+    heads = ["method", *(m.heading for m in METRICS.values()), "slices", "patients"]
     lines = [
         f"- protocol: {table.protocol_description}",
         f"- perceptual: mean squared feature difference, {table.feature_network}",
@@ -92,13 +88,13 @@ def markdown(table: Table) -> str:
         "| --- |" + " ---: |" * (len(heads) - 1),
     ]
     for row in table.rows:
-        cells = [f"{getattr(row, m):.{DIGITS[m]}f}" for m in METRICS]
+        cells = [metric.show(row.scores[name]) for name, metric in METRICS.items()]
         lines.append(f"| {row.method} | {' | '.join(cells)} | {row.slices} | {row.patients} |")
     return "\n".join(lines) + "\n"
 
 
 def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], note: str) -> None:
-    """Validation PSNR, SSIM and perceptual distance by epoch, one line per run.
+    """Draw the validation scores by epoch, one line per run.
 
     What a network scored before its first step is outside the axes where it is far from all that
     followed.
@@ -108,8 +104,8 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], n
         curves: lines of each run's validation.jsonl by the run's name.
         note: what the numbers mean (protocol, feature network).
     """
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, 3), CURVES, strict=True):
+    figure, places = _side_by_side()
+    for metric, axes in places.items():
         baseline = None
         for name, lines in curves.items():
             epochs = [line["epoch"] for line in lines]
@@ -121,9 +117,17 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], n
         if shown:
             _limit(axes, [*shown, *([] if baseline is None else [baseline])])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _label(axes, HEADINGS[metric], "epoch")
+        _label(axes, METRICS[metric].heading, "epoch")
     figure.suptitle(f"Validation; {note}", fontsize=10)
-    figure.savefig(path, dpi=110)
+    files.write_file(path, figures.png(figure), shared=True)
+
+
+def _side_by_side() -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure with a place for each metric that curves show."""
+    metrics = drawn()
+    figure = figures.new_figure(1 + 4 * len(metrics), 4.2)
+    grid = figure.subplots(1, len(metrics), squeeze=False)
+    return figure, dict(zip(metrics, grid.flat, strict=True))
 
 
 def _label(axes: Axes, title: str, across: str) -> None:
@@ -152,7 +156,7 @@ def _limit(axes: Axes, values: Sequence[float]) -> None:
 def draw_sweep(
     path: Path, field: str, folds: Mapping[int, Mapping[float, Mapping[str, float]]], note: str
 ) -> None:
-    """PSNR, SSIM and perceptual distance over the values of a setting, by fold and on average.
+    """Draw the scores over the values of a setting, by fold and on average.
 
     Args:
         path: of the PNG.
@@ -160,9 +164,9 @@ def draw_sweep(
         folds: scores by metric, by value, by fold; every fold has the same values, all above 0.
         note: what the numbers mean.
     """
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    figure, places = _side_by_side()
     values = sorted(next(iter(folds.values())))
-    for axes, metric in zip(figure.subplots(1, 3), CURVES, strict=True):
+    for metric, axes in places.items():
         lines = [[scores[value][metric] for value in values] for scores in folds.values()]
         for number, line in zip(folds, lines, strict=True):
             axes.plot(values, line, color="0.6", marker="o", ms=3, lw=1, label=f"fold {number}")
@@ -171,9 +175,9 @@ def draw_sweep(
         axes.set_xscale("log")
         axes.set_xticks(values, labels=[f"{value:g}" for value in values])
         axes.minorticks_off()
-        _label(axes, HEADINGS[metric], field)
+        _label(axes, METRICS[metric].heading, field)
     figure.suptitle(f"Held-out patients; {note}", fontsize=10)
-    figure.savefig(path, dpi=110)
+    files.write_file(path, figures.png(figure), shared=True)
 
 
 def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -184,7 +188,7 @@ def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) 
         curves: lines of each run's train.jsonl by the run's name.
     """
     shown = {"gradient_norm": "gradient norm", "wasserstein": "Wasserstein estimate"}
-    figure = Figure(figsize=(13, 4.6), layout="constrained")
+    figure = figures.new_figure(13, 4.6)
     for axes, (scalar, title) in zip(figure.subplots(1, 2), shown.items(), strict=True):
         for name, lines in curves.items():
             steps = [line["step"] for line in lines]
@@ -193,17 +197,15 @@ def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) 
         axes.set_yscale("symlog", linthresh=0.1)
         _label(axes, title, "step")
     figure.suptitle("Critics in training; norms where each penalty looks", fontsize=10)
-    figure.savefig(path, dpi=110)
+    files.write_file(path, figures.png(figure), shared=True)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """A table as CSV: the keys of its first row are the heads; no rows, no file."""
     if not rows:
         return
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-plt.rcParams["font.family"] = "DejaVu Sans"
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_file(path, text.getvalue().encode(), shared=True)

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,48 +12,35 @@ from jax import Array
 from jaxtyping import Float
 
 from cpca_jax.data.store.reader import PairedSeries
-from cpca_jax.denoising.denoiser import TrainedModel, denoise_slices, denoise_volume, load_run
+from cpca_jax.denoising.denoiser import Denoiser, denoise_slices
+from cpca_jax.metrics import METRICS, Compared, Metric
 from cpca_jax.metrics.protocols import Protocol
 from cpca_jax.objectives import perceptual
 from cpca_jax.types import Params
 from cpca_jax.units import Window
 from cpca_jax.weights.feature_network import FeatureNetwork
 
-__all__ = [
-    "SliceScore",
-    "TrainedModel",
-    "denoise_volume",
-    "evaluate_series",
-    "load_run",
-    "make_target",
-    "mean_scores",
-    "middle",
-    "outside_of",
-    "score_slices",
-    "slice_parts",
-]
-
 LOW_DOSE = "low dose"
-METRICS = ("psnr", "ssim", "rmse_hu", "bias_hu", "perceptual")
 
 
 @dataclasses.dataclass(frozen=True)
 class SliceScore:
-    """The scores of one slice by one method."""
+    """The scores of one slice by one method, by the names of the metrics."""
 
     method: str
     series: str
     patient: str
     slice: int
-    psnr: float
-    ssim: float
-    rmse_hu: float
-    bias_hu: float
-    perceptual: float
+    scores: Mapping[str, float]
+
+    def as_row(self) -> dict[str, Any]:
+        """Return it as a row of a table, a column for each metric."""
+        own = {"method": self.method, "series": self.series}
+        return own | {"patient": self.patient, "slice": self.slice} | dict(self.scores)
 
 
 def evaluate_series(
-    models: Sequence[TrainedModel],
+    models: Sequence[Denoiser],
     series: PairedSeries,
     protocol: Protocol,
     features: FeatureNetwork,
@@ -92,9 +80,13 @@ def evaluate_series(
         scores = {m: score_slices(i, target, protocol, features) for m, i in images.items()}
         rows = [
             SliceScore(
-                method, series.name, series.patient, start + k, *(float(s[m][k]) for m in METRICS)
+                method,
+                series.name,
+                series.patient,
+                start + k,
+                {metric: float(values[k]) for metric, values in own.items()},
             )
-            for method, s in scores.items()
+            for method, own in scores.items()
             for k in range(stop - start)
         ]
         yield rows, images | {"full dose": full}
@@ -159,8 +151,9 @@ def score_slices(
         target.features,
         protocol=protocol,
         spec=features.spec,
+        metrics=tuple(METRICS.items()),
     )
-    return {metric: np.asarray(scores[metric])[: len(images_hu)] for metric in METRICS}
+    return {metric: np.asarray(values)[: len(images_hu)] for metric, values in scores.items()}
 
 
 def _filled(slices: Float[np.ndarray, "n y x"], batch: int) -> Array:
@@ -180,8 +173,8 @@ def mean_scores(rows: Sequence[SliceScore]) -> dict[str, dict[str, float]]:
     methods = dict.fromkeys(row.method for row in rows)
     return {
         method: {
-            metric: float(np.mean([getattr(r, metric) for r in rows if r.method == method]))
-            for metric in METRICS
+            metric: float(np.mean([r.scores[metric] for r in rows if r.method == method]))
+            for metric in rows[0].scores
         }
         for method in methods
     }
@@ -194,7 +187,7 @@ def _features(
     return perceptual.features(params, protocol.window.normalise(images_hu)[..., None], spec=spec)
 
 
-@partial(jax.jit, static_argnames=("protocol", "spec"))
+@partial(jax.jit, static_argnames=("protocol", "spec", "metrics"))
 def _score(
     params: Params,
     images_hu: Array,
@@ -203,7 +196,13 @@ def _score(
     *,
     protocol: Protocol,
     spec: perceptual.FeatureSpec,
+    metrics: tuple[tuple[str, Metric], ...],
 ) -> dict[str, Array]:
-    own = _features(params, images_hu, protocol=protocol, spec=spec)
-    distance = perceptual.feature_distance(own, of_full)
-    return protocol.score(images_hu, full_hu) | {"perceptual": distance}
+    compared = Compared(
+        prediction=protocol.window.normalise(images_hu),
+        target=protocol.window.normalise(full_hu),
+        protocol=protocol,
+        features=_features(params, images_hu, protocol=protocol, spec=spec),
+        target_features=of_full,
+    )
+    return {name: metric.function(compared) for name, metric in metrics}

@@ -7,12 +7,7 @@ mapped to [0, 1], scored per slice, and averaged over slices.
 
 import dataclasses
 
-import jax.numpy as jnp
-from jax import Array
-from jax.typing import ArrayLike
-
-from cpca_jax.errors import ConfigError
-from cpca_jax.metrics import image
+from cpca_jax.registry import Registry
 from cpca_jax.units import Window
 
 
@@ -43,20 +38,6 @@ class Protocol:
     ssim: SSIM
     source: str
 
-    def score(self, prediction_hu: ArrayLike, target_hu: ArrayLike) -> dict[str, Array]:
-        """PSNR (dB), SSIM, RMSE and bias (HU, after clipping) of each slice of (batch, y, x) in HU.
-
-        The bias is the mean error where full dose lies inside the window: tissue, not air or bone.
-        """
-        prediction = self.window.normalise(prediction_hu)
-        target = self.window.normalise(target_hu)
-        return {
-            "psnr": image.psnr(prediction, target, data_range=1.0),
-            "ssim": image.ssim(prediction, target, **dataclasses.asdict(self.ssim)),
-            "rmse_hu": image.rmse(prediction, target) * jnp.float32(self.window.width),
-            "bias_hu": image.bias(prediction, target) * jnp.float32(self.window.width),
-        }
-
     @property
     def description(self) -> str:
         """One line for the head of a table."""
@@ -71,30 +52,31 @@ class Protocol:
 _WANG = SSIM(weights="gaussian", size=11, sample_covariance=False)
 _BENCHMARK = "ldct-benchmark, Eulig et al. 2024"
 
-PROTOCOLS: dict[str, Protocol] = {
-    protocol.name: protocol
-    for protocol in (
-        # Reproduces the deck's second case study to every digit it prints (22.82 dB, 0.799). The
-        # SSIM range of 2 is an old default for float images, twice what it should be.
-        Protocol("deck", Window(-300, 300), SSIM(data_range=2.0), "Shan et al. 2017"),
-        Protocol(
-            "deck-range1", Window(-300, 300), SSIM(), "the deck with the SSIM range corrected"
-        ),
-        Protocol("abdomen-160-240", Window(-160, 240), _WANG, "Yang et al. 2018"),
-        Protocol("benchmark-chest", Window(-1350, 150), SSIM(), _BENCHMARK),
-        Protocol("benchmark-abdomen", Window(-150, 250), SSIM(), _BENCHMARK),
-        Protocol("benchmark-head", Window(0, 80), SSIM(), _BENCHMARK),
-        Protocol("full", Window(-1024, 3072), SSIM(), "the 12-bit range"),
-    )
-}
+PROTOCOLS: Registry[Protocol] = Registry(
+    "protocol",
+    {
+        protocol.name: protocol
+        for protocol in (
+            # Reproduces the deck's second case study to every digit it prints (22.82 dB, 0.799).
+            # The SSIM range of 2 is an old default for float images, twice what it should be.
+            Protocol("deck", Window(-300, 300), SSIM(data_range=2.0), "Shan et al. 2017"),
+            Protocol(
+                "deck-range1", Window(-300, 300), SSIM(), "the deck with the SSIM range corrected"
+            ),
+            Protocol("abdomen-160-240", Window(-160, 240), _WANG, "Yang et al. 2018"),
+            Protocol("benchmark-chest", Window(-1350, 150), SSIM(), _BENCHMARK),
+            Protocol("benchmark-abdomen", Window(-150, 250), SSIM(), _BENCHMARK),
+            Protocol("benchmark-head", Window(0, 80), SSIM(), _BENCHMARK),
+            Protocol("full", Window(-1024, 3072), SSIM(), "the 12-bit range"),
+        )
+    },
+)
 
 
 def get_protocol(name: str) -> Protocol:
-    """The protocol called `name`.
+    """Return the protocol called `name`.
 
     Raises:
         ConfigError: no such protocol; the message lists them.
     """
-    if name not in PROTOCOLS:
-        raise ConfigError(f"protocol: '{name}' is not one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+    return PROTOCOLS.pick(name, "protocol")

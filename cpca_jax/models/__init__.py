@@ -1,65 +1,82 @@
-"""Networks by name. A new one is one file and one row here."""
+"""Denoisers and critics by name. A new one is one file and one row here, or one from outside."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
 
-from cpca_jax import trees
 from cpca_jax.errors import ConfigError
-from cpca_jax.layers.layers import FINAL_ACTIVATIONS, MOMENTS, PADDINGS
-from cpca_jax.models import cnn, cpca, gan3d, red_cnn, wgan_vgg
-from cpca_jax.models.cascade import Cascade
-from cpca_jax.models.cnn import CNN
-from cpca_jax.models.cpca import CPCA
-from cpca_jax.models.critic import Critic
-from cpca_jax.models.gan3d import GAN3D, GAN3DDiscriminator
-from cpca_jax.models.map_nn import MAPNN
-from cpca_jax.models.red_cnn import REDCNN
-from cpca_jax.models.wgan_vgg import WGANVGG
-from cpca_jax.types import Params
+from cpca_jax.layers import FINAL_ACTIVATIONS, PADDINGS
+from cpca_jax.registry import Registry, near
+from cpca_jax.types import DenoisingNetwork, Params
 
-MODELS: dict[str, type[nn.Module]] = {
-    "cpca": CPCA,
-    "cnn": CNN,
-    "red_cnn": REDCNN,
-    "gan3d": GAN3D,
-    "cascade": Cascade,
-    "wgan_vgg": WGANVGG,
-    "map_nn": MAPNN,
-}
-CRITICS: dict[str, type[nn.Module]] = {"wgan_vgg": Critic, "gan3d": GAN3DDiscriminator}
+# A row is imported when it is looked up: who denoises with CPCA loads no critic.
+MODELS: Registry[type[nn.Module]] = Registry(
+    "model",
+    {
+        "cpca": "cpca_jax.models.cpca:CPCA",
+        "cnn": "cpca_jax.models.cnn:CNN",
+        "red_cnn": "cpca_jax.models.red_cnn:REDCNN",
+        "gan3d": "cpca_jax.models.gan3d:GAN3D",
+        "cascade": "cpca_jax.models.cascade:Cascade",
+        "wgan_vgg": "cpca_jax.models.wgan_vgg:WGANVGG",
+        "map_nn": "cpca_jax.models.map_nn:MAPNN",
+    },
+)
+CRITICS: Registry[type[nn.Module]] = Registry(
+    "critic",
+    {
+        "wgan_vgg": "cpca_jax.models.critic:Critic",
+        "gan3d": "cpca_jax.models.gan3d:GAN3DDiscriminator",
+    },
+)
 
-# What a field may be, whichever network has it, and the slices each network can look at: a
-# wrong value would fail late or not at all.
+# The values that a field may have, whichever network has it.
 ALLOWED: dict[str, tuple[Any, ...]] = {
     "final_activation": tuple(FINAL_ACTIVATIONS),
     "padding": PADDINGS,
 }
-SLICES: dict[type[nn.Module], tuple[int, ...]] = {
-    CPCA: cpca.SLICES,
-    CNN: cnn.SLICES,
-    REDCNN: red_cnn.SLICES,
-    GAN3D: gan3d.SLICES,
-    Cascade: (1,),
-    WGANVGG: wgan_vgg.SLICES,
-    MAPNN: (1,),
-}
 
 
-def build_generator(name: str, *, slices: int = 1, **fields: Any) -> nn.Module:
-    """The denoiser called `name` for `slices` neighbouring slices.
+def register(name: str, network: type[nn.Module]) -> None:
+    """Add a denoiser; docs/networks.md says what it must be.
 
-    Every denoiser maps (batch, z, y, x, 1) to (batch, z - slices + 1, y, x, 1) in network range.
+    Args:
+        name: what `config.model.name` calls it.
+        network: a Flax module class.
 
     Raises:
-        ConfigError: an unknown name, field or value; the message lists the allowed ones.
+        ConfigError: the name is taken.
     """
-    return _build("model", MODELS, name, {"slices": slices, **fields})
+    MODELS.register(name, network)
+
+
+def build_generator(name: str, *, slices: int = 1, **fields: Any) -> DenoisingNetwork:
+    """Build the denoiser called `name` for `slices` neighbouring slices.
+
+    Every denoiser maps (batch, z, y, x, 1) to (batch, z - slices + 1, y, x, 1) in network range;
+    one from outside is held to that here, by shape.
+
+    Raises:
+        ConfigError: an unknown name, field or value (the message lists the allowed ones), or a
+            network that breaks the contract.
+    """
+    kind = MODELS.pick(name, "model.name")
+    if "slices" in _fields(kind):
+        fields["slices"] = slices
+    elif slices != 1:
+        raise ConfigError(f"model.slices: {slices}; {name} has no field 'slices', it must be 1")
+    network: DenoisingNetwork = _build("model", kind, name, fields)
+    if not kind.__module__.startswith("cpca_jax."):
+        from cpca_jax.models.contract import require_network
+
+        require_network(network, name)
+    return network
 
 
 def build_critic(name: str, **fields: Any) -> nn.Module:
-    """The critic called `name`: one score per example, in network range.
+    """Build the critic called `name`: one score an example, in network range.
 
     An example is a single slice (y, x, 1), or, where the critic's `slices` is more than 1, a
     slab (slices, y, x, 1).
@@ -67,26 +84,32 @@ def build_critic(name: str, **fields: Any) -> nn.Module:
     Raises:
         ConfigError: an unknown name or field; the message lists the allowed ones.
     """
-    return _build("critic", CRITICS, name, fields)
+    critic: nn.Module = _build("critic", CRITICS.pick(name, "critic.name"), name, fields)
+    return critic
 
 
-def _build(
-    kind: str, table: Mapping[str, type[nn.Module]], name: str, fields: Mapping[str, Any]
-) -> nn.Module:
-    if name not in table:
-        raise ConfigError(f"{kind}.name: '{name}' is not one of {', '.join(sorted(table))}")
-    module = table[name]
-    known = [f for f in module.__dataclass_fields__ if f not in {"parent", "name"}]
+def _fields(kind: type[Any]) -> list[str]:
+    return [field for field in kind.__dataclass_fields__ if field not in {"parent", "name"}]
+
+
+def _build(part: str, kind: type[Any], name: str, fields: Mapping[str, Any]) -> Any:
+    known = _fields(kind)
     for field, value in fields.items():
         if field not in known:
-            raise ConfigError(f"{kind}.{field}: {name} has no such field; it has {known}")
-        allowed = SLICES.get(module) if field == "slices" else ALLOWED.get(field)
+            raise ConfigError(
+                f"{part}.{field}: {name} has no such field; it has {', '.join(known)}"
+                f"{near(field, known)}"
+            )
+        allowed = kind.allowed_slices if _limits(kind, field) else ALLOWED.get(field)
         if allowed is not None and value not in allowed:
-            raise ConfigError(f"{kind}.{field}: {value!r} is not one of {allowed}")
-    return module(**fields)
+            raise ConfigError(f"{part}.{field}: {value!r} is not one of {allowed}")
+    return kind(**fields)
+
+
+def _limits(kind: type[Any], field: str) -> bool:
+    return field == "slices" and hasattr(kind, "allowed_slices")
 
 
 def count_weights(params: Params) -> int:
-    """Trainable numbers of a parameter tree: all but batch normalisation's running moments."""
-    leaves = trees.by_name(params)
-    return sum(leaf.size for name, leaf in leaves.items() if name.split("/")[-1] not in MOMENTS)
+    """Return the number of trainable numbers of a parameter tree."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

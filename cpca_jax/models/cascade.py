@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from cpca_jax.layers import BatchNorm, Conv, as_answer, padded_conv2d
 from cpca_jax.layers.conv3d import Features
-from cpca_jax.layers.layers import BatchNorm, Conv, as_answer, padded_conv2d
 from cpca_jax.types import Centres, Slabs
 
 
@@ -24,6 +24,8 @@ class Cascade(nn.Module):
     Attributes:
         slices: 1; the published network is 2D.
         stages: networks in the chain; the released script trains 4.
+        hardest: in training only: from the second stage on, the share of all slices that are
+            trained on, those on which the stages before err most; 0.05 in the released script.
         depth: layers with batch normalisation in a stage; 5 in the released script.
         features: maps of every layer but the last.
         see_original: from the second stage on, also see the low-dose slice (released
@@ -34,12 +36,14 @@ class Cascade(nn.Module):
 
     slices: int = 1
     stages: int = 1
+    hardest: float = 1.0
     depth: int = 5
     features: int = 64
     see_original: bool = True
     momentum: float = 0.99
     dtype: DTypeLike = jnp.float32
 
+    allowed_slices = (1,)
     smallest_edge = 3
 
     @property

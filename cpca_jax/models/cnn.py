@@ -10,11 +10,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from cpca_jax.layers.layers import FINAL_ACTIVATIONS, as_answer, chain
+from cpca_jax.layers import FINAL_ACTIVATIONS, as_answer, chain
 from cpca_jax.types import Centres, Slabs
 
 EDGES = (9, 3, 5)
-SLICES = (1, 3, 5, 7)
 
 
 class CNN(nn.Module):
@@ -37,6 +36,7 @@ class CNN(nn.Module):
     use_bias: bool = True
     dtype: DTypeLike = jnp.float32
 
+    allowed_slices = (1, 3, 5, 7)
     receptive_field = 15
     smallest_edge = 8
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from cpca_jax.layers.layers import (
+from cpca_jax.layers import (
     FINAL_ACTIVATIONS,
     Conv,
     Deconv,
@@ -23,8 +23,6 @@ from cpca_jax.layers.layers import (
     kernel_size,
 )
 from cpca_jax.types import Centres, Slabs
-
-SLICES = (1, 3, 5, 7, 9)
 
 
 class CPCA(nn.Module):
@@ -47,6 +45,7 @@ class CPCA(nn.Module):
     use_bias: bool = False
     dtype: DTypeLike = jnp.float32
 
+    allowed_slices = (1, 3, 5, 7, 9)
     # Edge of what one pixel of the answer sees; smallest slice that leaves the encoder a pixel.
     receptive_field = 17
     smallest_edge = 9

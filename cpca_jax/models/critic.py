@@ -11,8 +11,8 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from cpca_jax.layers import glorot
 from cpca_jax.layers.conv2d import conv2d, same_pads
-from cpca_jax.layers.layers import glorot
 from cpca_jax.types import Images, Scores
 
 Maps = Float[Array, "batch _ _ _"]

@@ -11,11 +11,9 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from cpca_jax.layers.layers import BatchNorm, Conv, as_answer, centre_slices, chain, padded_conv2d
+from cpca_jax.layers import BatchNorm, Conv, as_answer, centre_slices, chain, padded_conv2d
 from cpca_jax.models.critic import StridedConv, scored
 from cpca_jax.types import Centres, Scores, Slabs
-
-SLICES = (1, 3, 5, 7, 9, 11, 13, 15)
 
 
 class GAN3D(nn.Module):
@@ -40,6 +38,7 @@ class GAN3D(nn.Module):
     momentum: float = 0.99
     dtype: DTypeLike = jnp.float32
 
+    allowed_slices = (1, 3, 5, 7, 9, 11, 13, 15)
     receptive_field = 15
     smallest_edge = 8
 

@@ -33,6 +33,7 @@ class MAPNN(nn.Module):
     use_bias: bool = False
     dtype: DTypeLike = jnp.float32
 
+    allowed_slices = (1,)
     smallest_edge = 9
 
     @property

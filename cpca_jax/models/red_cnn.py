@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from cpca_jax.layers.layers import (
+from cpca_jax.layers import (
     FINAL_ACTIVATIONS,
     Conv,
     Deconv,
@@ -22,7 +22,6 @@ from cpca_jax.layers.layers import (
 from cpca_jax.types import Centres, Slabs
 
 LAYERS = 5
-SLICES = (1, 3, 5, 7, 9, 11)
 
 
 class REDCNN(nn.Module):
@@ -45,6 +44,7 @@ class REDCNN(nn.Module):
     init_sd: float = 0.01
     dtype: DTypeLike = jnp.float32
 
+    allowed_slices = (1, 3, 5, 7, 9, 11)
     receptive_field = 41
     smallest_edge = 21
 

@@ -9,11 +9,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from cpca_jax.layers.layers import FINAL_ACTIVATIONS, as_answer, chain
+from cpca_jax.layers import FINAL_ACTIVATIONS, as_answer, chain
 from cpca_jax.types import Centres, Slabs
 
 LAYERS = 8
-SLICES = (1, 3, 5, 7, 9)
 
 
 class WGANVGG(nn.Module):
@@ -37,6 +36,7 @@ class WGANVGG(nn.Module):
     use_bias: bool = False
     dtype: DTypeLike = jnp.float32
 
+    allowed_slices = (1, 3, 5, 7, 9)
     receptive_field = 17
     smallest_edge = 9
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from cpca_jax.registry import Registry
 from cpca_jax.types import Scalar, Scalars, Scores, Slabs
 
 
@@ -47,29 +48,32 @@ class Adversarial:
     generator: Callable[[Scores], Scalar]
 
 
-ADVERSARIAL: dict[str, Adversarial] = {
-    # Arjovsky et al. 2017; the deck's.
-    "wasserstein": Adversarial(
-        critic=lambda real, fake: -wasserstein_estimate(real, fake),
-        generator=lambda fake: -jnp.mean(fake),
-    ),
-    # Goodfellow et al. 2014, the generator's term in its non-saturating form; scores are logits.
-    # GAN-3D's (Wolterink et al. 2017).
-    "cross_entropy": Adversarial(
-        critic=lambda real, fake: jnp.mean(jax.nn.softplus(-real) + jax.nn.softplus(fake)),
-        generator=lambda fake: jnp.mean(jax.nn.softplus(-fake)),
-    ),
-    # Miyato et al. 2018, with spectral normalisation.
-    "hinge": Adversarial(
-        critic=lambda real, fake: jnp.mean(jax.nn.relu(1 - real) + jax.nn.relu(1 + fake)),
-        generator=lambda fake: -jnp.mean(fake),
-    ),
-    # Mao et al. 2017, with targets 1 and 0.
-    "least_squares": Adversarial(
-        critic=lambda real, fake: jnp.mean((real - 1) ** 2 + fake**2),
-        generator=lambda fake: jnp.mean((fake - 1) ** 2),
-    ),
-}
+ADVERSARIAL: Registry[Adversarial] = Registry(
+    "adversarial form",
+    {
+        # Arjovsky et al. 2017; the deck's.
+        "wasserstein": Adversarial(
+            critic=lambda real, fake: -wasserstein_estimate(real, fake),
+            generator=lambda fake: -jnp.mean(fake),
+        ),
+        # Goodfellow et al. 2014, the generator's term in its non-saturating form; scores are
+        # logits. GAN-3D's (Wolterink et al. 2017).
+        "cross_entropy": Adversarial(
+            critic=lambda real, fake: jnp.mean(jax.nn.softplus(-real) + jax.nn.softplus(fake)),
+            generator=lambda fake: jnp.mean(jax.nn.softplus(-fake)),
+        ),
+        # Miyato et al. 2018, with spectral normalisation.
+        "hinge": Adversarial(
+            critic=lambda real, fake: jnp.mean(jax.nn.relu(1 - real) + jax.nn.relu(1 + fake)),
+            generator=lambda fake: -jnp.mean(fake),
+        ),
+        # Mao et al. 2017, with targets 1 and 0.
+        "least_squares": Adversarial(
+            critic=lambda real, fake: jnp.mean((real - 1) ** 2 + fake**2),
+            generator=lambda fake: jnp.mean((fake - 1) ** 2),
+        ),
+    },
+)
 
 
 def weighted_sum(terms: Scalars, weights: dict[str, float]) -> Scalar:

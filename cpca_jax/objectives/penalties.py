@@ -23,6 +23,7 @@ from cpca_jax.objectives.constraints import (
     WEIGHT_CLIPPING,
     Constraint,
 )
+from cpca_jax.registry import Registry
 from cpca_jax.types import CriticFn, Examples, RandomKey, Scores
 
 # Under the root: keeps the second derivative of the norm finite where the gradient is zero.
@@ -170,22 +171,48 @@ class Regulariser:
         return self.penalty(critic, key, real, fake)
 
 
-PENALTIES: dict[str, Regulariser] = {
-    "two_sided": Regulariser(two_sided, 10.0, "WGAN-GP, Gulrajani et al. 2017"),
-    "one_sided": Regulariser(one_sided, 5.0, "WGAN-LP, Petzka et al. 2018, code's default"),
-    "zero_centred": Regulariser(zero_centred, 10.0, "Mescheder et al. 2018, code's reg_param"),
-    "r1": Regulariser(r1, 10.0, "R1, Mescheder et al. 2018"),
-    "r2": Regulariser(r2, 10.0, "R2, Mescheder et al. 2018"),
-    "dragan": Regulariser(dragan, 10.0, "DRAGAN, Kodali et al. 2017"),
-    "wgan_div": Regulariser(wgan_div, 2.0, "WGAN-div, Wu et al. 2018 (its code: 10)"),
-    "as_released": Regulariser(as_released, 10.0, "released code of CPCE, Shan et al. 2018"),
-    "weight_clipping": Regulariser(
-        unpenalised, 0.0, "WGAN, Arjovsky et al. 2017, c = 0.01", WEIGHT_CLIPPING
-    ),
-    "spectral_norm": Regulariser(
-        unpenalised, 0.0, "Miyato et al. 2018, one power iteration", SPECTRAL_NORM
-    ),
-}
+PENALTIES: Registry[Regulariser] = Registry(
+    "penalty",
+    {
+        "two_sided": Regulariser(two_sided, 10.0, "WGAN-GP, Gulrajani et al. 2017"),
+        "one_sided": Regulariser(one_sided, 5.0, "WGAN-LP, Petzka et al. 2018, code's default"),
+        "zero_centred": Regulariser(zero_centred, 10.0, "Mescheder et al. 2018, code's reg_param"),
+        "r1": Regulariser(r1, 10.0, "R1, Mescheder et al. 2018"),
+        "r2": Regulariser(r2, 10.0, "R2, Mescheder et al. 2018"),
+        "dragan": Regulariser(dragan, 10.0, "DRAGAN, Kodali et al. 2017"),
+        "wgan_div": Regulariser(wgan_div, 2.0, "WGAN-div, Wu et al. 2018 (its code: 10)"),
+        "as_released": Regulariser(as_released, 10.0, "released code of CPCE, Shan et al. 2018"),
+        "weight_clipping": Regulariser(
+            unpenalised, 0.0, "WGAN, Arjovsky et al. 2017, c = 0.01", WEIGHT_CLIPPING
+        ),
+        "spectral_norm": Regulariser(
+            unpenalised, 0.0, "Miyato et al. 2018, one power iteration", SPECTRAL_NORM
+        ),
+    },
+)
+
+
+def register(
+    name: str,
+    penalty: Penalty,
+    *,
+    weight: float,
+    source: str = "",
+    constraint: Constraint = UNCONSTRAINED,
+) -> None:
+    """Add a penalty (docs/penalties.md).
+
+    Args:
+        name: what `config.loss.penalty` calls it.
+        penalty: (critic, key, real, fake) -> PenaltyTerms, pure.
+        weight: its usual weight.
+        source: where formula and weight come from.
+        constraint: what holds the critic's weights beside it.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
+    PENALTIES.register(name, Regulariser(penalty, weight, source, constraint))
 
 
 def _norm(gradient: Array, axes: tuple[int, ...]) -> Array:

@@ -12,15 +12,14 @@ taps or conventions cannot be compared with one another.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from cpca_jax.errors import ConfigError
 from cpca_jax.models import vgg
+from cpca_jax.registry import pick
 from cpca_jax.types import Images, Params, Scores, Slabs
 
 
@@ -80,7 +79,7 @@ class FeatureSpec:
 
     def __post_init__(self) -> None:
         self.architecture.check_tap(self.tap)
-        _check_key("convention", self.convention, CONVENTIONS)
+        pick(CONVENTIONS, self.convention, "convention")
 
 
 def features(
@@ -144,8 +143,8 @@ def perceptual_distance(
     Raises:
         ConfigError: Reduction or norm is unknown, or the images are too small for the tap.
     """
-    _check_key("perceptual norm", norm, NORMS)
-    _check_key("perceptual reduction", reduction, REDUCTIONS)
+    pick(NORMS, norm, "perceptual norm")
+    pick(REDUCTIONS, reduction, "perceptual reduction")
 
     def of_slices(slabs: Array) -> Array:
         slices = slabs.reshape(-1, *slabs.shape[2:])
@@ -166,8 +165,3 @@ def feature_distance(
 ) -> Scores:
     """Distance between two images' features, see `perceptual_distance`; one number per image."""
     return REDUCTIONS[reduction](NORMS[norm](prediction - target), axis=(1, 2, 3))
-
-
-def _check_key(what: str, key: str, table: dict[str, Any]) -> None:
-    if key not in table:
-        raise ConfigError(f"unknown {what} {key!r}; allowed: {', '.join(table)}")

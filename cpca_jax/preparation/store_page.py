@@ -6,7 +6,7 @@ store belongs.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,12 @@ from cpca_jax.data.collections.sources import Gathered
 from cpca_jax.data.scan import FoundScans, Scan
 from cpca_jax.errors import ConfigError
 from cpca_jax.preparation.pair_reader import Outcome
-from cpca_jax.runtime import html
+from cpca_jax.runtime import figures, pages
+from cpca_jax.types import SliceHU
 from cpca_jax.units import DISPLAY, Window
 
 PAGE = "prepare.html"
-# Of how many series a slice is shown.
+# The number of series with a slice on the page.
 EXAMPLES = 3
 # The difference is mostly noise: shown around zero, as wide as twice the usual one.
 _DIFFERENCE = Window(-100, 100)
@@ -41,15 +42,15 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Summary:
-    """Everything that a preparation came to know.
+    """The findings of a preparation.
 
     Attributes:
-        gathered: the series, and what of the files could not be used.
-        refused: series without a partner, and why.
-        alone: patients of whom there is nothing but full dose.
-        outcomes: what became of each pair.
-        splits: of each patient.
-        split_by: how the split was made.
+        gathered: the series, and the files that could not be used.
+        refused: the reason for each series without a partner.
+        alone: patients with full dose only.
+        outcomes: the result for each pair.
+        splits: the split of each patient.
+        split_by: the way the split was made.
     """
 
     gathered: Gathered
@@ -61,20 +62,20 @@ class Summary:
 
     @property
     def all_refused(self) -> list[str]:
-        """Every reason, in the order in which they were met."""
+        """Every reason for a refusal, in the order of the checks."""
         pixels = [outcome.refused for outcome in self.outcomes if outcome.refused]
         found = self.gathered.found
         return [*found.refused, *self.refused, *pixels]
 
 
 def by_patient(found: Sequence[Scan]) -> dict[str, list[Row]]:
-    """Return the scans of each patient."""
+    """Return a row for each scan, by patient."""
     rows: dict[str, list[Row]] = {}
     for one in found:
         thickness = f"{one.thickness_mm:g} mm" if one.thickness_mm else "unknown thickness"
         row = Row(
             patient=one.patient,
-            dose=one.dose_level or "untold dose",
+            dose=one.dose_level or "unknown dose",
             kernel=one.kernel,
             thickness=thickness,
             slices=one.shape[0],
@@ -111,54 +112,76 @@ def require_place(path: Path, inputs: Sequence[Path]) -> None:
         raise ConfigError(f"--report: {path.name} lies in the input, must be outside it")
 
 
-def render(summary: Summary) -> str:
-    """The page.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Page:
+    """The data of store.html.jinja.
 
-    Args:
-        summary: what there is to say.
-
-    Returns:
-        HTML, complete in itself.
+    Attributes:
+        kind: of the input.
+        layout: of the input.
+        pairs: the number of usable pairs.
+        slices: the number of their slices.
+        patients: the number of patients with a split.
+        found: the series.
+        left_out: files that are no part of a series, in words.
+        alone: patients with full dose only.
+        known_defects: of published patients, in words.
+        notes: on the series, in words.
+        refused: every reason.
+        noise: rows of series, slices, full and low dose in HU, and their ratio.
+        split_by: the way the split was made.
+        splits: rows of split, number of patients, number of slices, and the patients' keys.
+        examples: PNG of a slice by the name of its series.
     """
+
+    kind: str
+    layout: str
+    pairs: int
+    slices: int
+    patients: int
+    found: Sequence[tuple[str | int, ...]]
+    left_out: Sequence[str]
+    alone: Sequence[str]
+    known_defects: Sequence[str]
+    notes: Sequence[str]
+    refused: Sequence[str]
+    noise: Sequence[tuple[str | int, ...]]
+    split_by: str
+    splits: Sequence[tuple[str | int, ...]]
+    examples: Mapping[str, bytes]
+
+
+def render(summary: Summary) -> str:
+    """Return the page as HTML, complete in itself."""
     found = summary.gathered.found
     usable = [outcome for outcome in summary.outcomes if not outcome.refused]
-    slices = sum(len(outcome.info.positions_mm) for outcome in usable)
     rows = [row for rows in by_patient(found.scans).values() for row in rows]
-    said = [f"{count} {what}" for count, what in left_out(found)]
-    known = {
+    defects = {
         row.patient: KNOWN_DEFECTS[row.patient] for row in rows if row.patient in KNOWN_DEFECTS
     }
-    parts = [
-        html.paragraph(
-            f"{summary.gathered.kind}, {summary.gathered.layout}. {len(usable)} paired series, "
-            f"{slices} slices, {len(summary.splits)} patients; {len(summary.all_refused)} refused."
-        ),
-        html.heading("Found"),
-        html.table(
-            ["patient", "dose", "kernel", "thickness", "slices", "step"],
-            [dataclasses.astuple(row) for row in rows],
-        ),
-        html.bullets("Left out", said),
-        html.bullets("Full dose only", summary.alone),
-        html.bullets("Known defects", [f"{patient}: {what}" for patient, what in known.items()]),
-        html.bullets("Notes", found.notes),
-        html.bullets("Refused", summary.all_refused),
-        html.heading("Noise"),
-        html.paragraph(
-            "Standard deviation of the highest frequencies in soft tissue (-200 to 300 HU), "
-            "median over up to 8 slices."
-        ),
-        html.table(["series", "slices", "full (HU)", "low (HU)", "ratio"], map(_noise_row, usable)),
-        html.heading("Split"),
-        html.paragraph(f"By patient: {summary.split_by}."),
-        html.table(["split", "patients", "slices", "who"], _split_rows(summary, usable)),
-        html.heading("Slices"),
-        *(_example(outcome) for outcome in usable if outcome.example),
-    ]
-    return html.page("Prepared scans", parts)
+    page = Page(
+        kind=summary.gathered.kind,
+        layout=summary.gathered.layout,
+        pairs=len(usable),
+        slices=sum(len(outcome.info.positions_mm) for outcome in usable),
+        patients=len(summary.splits),
+        found=[dataclasses.astuple(row) for row in rows],
+        left_out=[f"{count} {what}" for count, what in left_out(found)],
+        alone=summary.alone,
+        known_defects=[f"{patient}: {what}" for patient, what in defects.items()],
+        notes=found.notes,
+        refused=summary.all_refused,
+        noise=[_noise_row(outcome) for outcome in usable],
+        split_by=summary.split_by,
+        splits=_split_rows(summary, usable),
+        examples={
+            outcome.info.name: _draw(*outcome.example) for outcome in usable if outcome.example
+        },
+    )
+    return pages.render("store.html.jinja", page)
 
 
-def _noise_row(outcome: Outcome) -> tuple[object, ...]:
+def _noise_row(outcome: Outcome) -> tuple[str | int, ...]:
     slices = len(outcome.info.positions_mm)
     if outcome.noise is None:
         return outcome.info.name, slices, "no soft tissue", "", ""
@@ -167,8 +190,8 @@ def _noise_row(outcome: Outcome) -> tuple[object, ...]:
     return outcome.info.name, slices, f"{full:.1f}", f"{low:.1f}", ratio
 
 
-def _split_rows(summary: Summary, usable: Sequence[Outcome]) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
+def _split_rows(summary: Summary, usable: Sequence[Outcome]) -> list[tuple[str | int, ...]]:
+    rows: list[tuple[str | int, ...]] = []
     for split in pairs.SPLITS:
         members = sorted(p for p, assigned in summary.splits.items() if assigned == split)
         slices = sum(len(o.info.positions_mm) for o in usable if o.info.patient in members)
@@ -176,13 +199,13 @@ def _split_rows(summary: Summary, usable: Sequence[Outcome]) -> list[tuple[objec
     return rows
 
 
-def _example(outcome: Outcome) -> str:
-    assert outcome.example is not None
-    full, low = (image.astype(np.float32) for image in outcome.example)
-    panels = [
-        ("full dose", full, DISPLAY),
-        ("low dose", low, DISPLAY),
-        ("low - full", low - full, _DIFFERENCE),
-    ]
-    name = f"{outcome.info.name}, middle slice"
-    return html.paragraph(name) + html.figure(html.panels([panels]), name)
+def _draw(full: SliceHU, low: SliceHU) -> bytes:
+    """Return a PNG of full dose, low dose and their difference."""
+    full_hu, low_hu = full.astype(np.float32), low.astype(np.float32)
+    return figures.panels([
+        [
+            ("full dose", full_hu, DISPLAY),
+            ("low dose", low_hu, DISPLAY),
+            ("low - full", low_hu - full_hu, _DIFFERENCE),
+        ]
+    ])

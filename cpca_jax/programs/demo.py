@@ -1,40 +1,58 @@
-"""The demo: the deck's idea from phantoms to table in a few minutes on two cores.
+"""See the whole idea work on phantoms, with no data and no network.
 
-Each stage does what a command of the README does, says which, and where its result is.
+cpca demo [--workdir runs/demo]
+
+The deck's idea from phantoms to table in a few minutes on two cores. Each stage does what another
+program does, says which, and where its result is.
 """
 
+import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ml_collections import ConfigDict
+from absl import flags
 
+from cpca_jax import configs
 from cpca_jax.errors import ConfigError
-from cpca_jax.evaluation import comparison, report
-from cpca_jax.preparation.prepare import prepare_phantoms
+from cpca_jax.programs import launch
 from cpca_jax.runs import config
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runtime.logs import say, track
-from cpca_jax.training import cascade
 
+if TYPE_CHECKING:
+    from cpca_jax.evaluation import report
+
+PROGRAM = launch.Program(__doc__)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", "runs/demo", "Folder for everything the demo makes.", flag_values=PROGRAM.flags
+)
 # Training, validation and test phantoms differ in every organ; the test ones are never trained on.
 PHANTOMS, SLICES, SEED = 5, 10, 2017
 STAGES = 4
 
 
-def run(workdir: Path, get_config: Callable[[str], ConfigDict]) -> None:
+def main() -> None:
+    """Run the demo's stages; those already done are skipped."""
+    run(Path(_WORKDIR.value))
+
+
+def run(workdir: Path) -> None:
     """Run the stages; started again, finished stages are skipped and a broken one goes on.
 
     Args:
         workdir: folder for everything.
-        get_config: of configs/demo.py; called with "scratch" and "transfer".
 
     Raises:
         StoppedError: it was asked to stop.
     """
+    # Here, so that --help comes without JAX.
+    from cpca_jax.evaluation import comparison
+    from cpca_jax.preparation import prepare
+    from cpca_jax.training import procedures
 
     def experiment(variant: str, source: Path | str) -> Experiment:
-        chosen = get_config(variant)
+        chosen = configs.load(f"demo:{variant}")
         chosen.data.store, chosen.transfer.run = str(store), str(source)
         return config.parse(chosen)
 
@@ -46,48 +64,55 @@ def run(workdir: Path, get_config: Callable[[str], ConfigDict]) -> None:
     if (store / "manifest.json").exists():
         say("  there already")
     else:
-        prepare_phantoms(PHANTOMS, store, slices=SLICES, seed=SEED, say=_indented, track=track)
+        prepare.prepare_phantoms(
+            PHANTOMS, store, slices=SLICES, seed=SEED, say=_indented, track=track
+        )
     _stage(
         2,
         f"CPCA-1 (2D) under WGAN-GP and perceptual loss -> {cpca1}",
-        f"train.py --config configs/demo.py --workdir {cpca1} --config.data.store={store}",
+        f"train --config demo --workdir {cpca1} --config.data.store={store}",
     )
-    cascade.train_to_end(experiment("scratch", ""), cpca1)
+    procedures.train_to_end(experiment("scratch", ""), cpca1)
     _stage(
         3,
         f"CPCA-1 transferred to CPCA-3 (3D), fine-tuned -> {cpca3}",
-        f"train.py --config configs/demo.py:transfer --workdir {cpca3} "
+        f"train --config demo:transfer --workdir {cpca3} "
         f"--config.data.store={store} --config.transfer.run={cpca1}",
     )
-    cascade.train_to_end(experiment("transfer", cpca1), cpca3)
+    procedures.train_to_end(experiment("transfer", cpca1), cpca3)
     output = workdir / "evaluation"
     _stage(
         4,
         f"both on whole 512x512 slices of phantoms never trained on -> {output}",
-        f"evaluate.py --runs {cpca1},{cpca3} --store {store} --output {output}",
+        f"evaluate --runs {cpca1},{cpca3} --store {store} --output {output}",
     )
     table = comparison.compare([cpca1, cpca3], store, output, comparison.Choices())
     _conclude(table, output, time.monotonic() - clock)
 
 
 def _prepare_command(store: Path) -> str:
-    return f"prepare.py --phantom {PHANTOMS} --slices {SLICES} --seed {SEED} --output {store}"
+    return f"prepare --phantom {PHANTOMS} --slices {SLICES} --seed {SEED} --output {store}"
 
 
 def _stage(number: int, what: str, command: str) -> None:
-    say(f"\n[{number}/{STAGES}] {what}\n      python {command}")
+    name, _, arguments = command.partition(" ")
+    # As the user called this program: from the checkout, or as installed.
+    program = f"python {name}.py" if sys.argv[0].endswith(".py") else f"cpca {name}"
+    say(f"\n[{number}/{STAGES}] {what}\n      {program} {arguments}")
 
 
 def _indented(line: str) -> None:
     say(f"  {line}")
 
 
-def _conclude(table: report.Table, output: Path, seconds: float) -> None:
+def _conclude(table: "report.Table", output: Path, seconds: float) -> None:
+    from cpca_jax.metrics.table import drawn
+
     low, *methods = table.rows
     for row in methods:
         gains = (
-            f"{metric} {getattr(row, metric) - getattr(low, metric):+.{digits}f}"
-            for metric, digits in (("psnr", 2), ("ssim", 4), ("perceptual", 4))
+            f"{metric.label} {metric.show(row.scores[name] - low.scores[name], signed=True)}"
+            for name, metric in drawn().items()
         )
         say(f"{row.method} against low dose: {', '.join(gains)}")
     say(f"\nSynthetic data: phantoms, simulated dose. Feature network: {table.feature_network}.")

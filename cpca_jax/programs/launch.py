@@ -1,20 +1,21 @@
-"""How a script starts: flags, exit codes, devices."""
+"""How a program starts: flags, plug-ins, exit codes, devices."""
 
 import importlib.metadata
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
+from cpca_jax import configs
 from cpca_jax.errors import InputError, StoppedError
-from cpca_jax.runtime import addresses, logs, memory
-
-_DEBUG = flags.DEFINE_bool("debug", False, "Show tracebacks of bad input and bad configuration.")
+from cpca_jax.programs import usage
+from cpca_jax.runtime import addresses, logs, memory, plugins
 
 DONE, BUG, BAD_INPUT = 0, 1, 2
 # Stopped as asked before it was done ("try again later" of sysexits.h), or before it had begun.
@@ -22,19 +23,142 @@ STOPPED, INTERRUPTED = 75, 130
 BROKEN_JAX = ("0.10.2", "0.11.0", "0.11.1")
 
 
-def run(main: Callable[[], None]) -> None:
+class Program:
+    """The flags of one program; those of another do not touch them.
+
+    Attributes:
+        text: the program's docstring.
+        flags: pass them as `flag_values` to each of absl's DEFINE functions.
+        config: the kind of configuration that --config takes; None without that flag.
+        plugins: the names of the plug-ins that were loaded.
+    """
+
+    def __init__(self, text: str | None) -> None:
+        """Start with the flags that every program has.
+
+        Args:
+            text: the docstring of the program's module.
+        """
+        self.text = text or ""
+        self.flags: flags.FlagValues = flags.FlagValues()  # type: ignore[no-untyped-call]
+        self.config: usage.Kind | None = None
+        self.plugins: tuple[str, ...] = ()
+        self._required: list[str] = []
+        flags.DEFINE_bool(
+            "debug",
+            False,
+            "Show tracebacks of bad input and bad configuration.",
+            flag_values=self.flags,
+        )
+
+    def required(self, name: str, text: str) -> flags.FlagHolder[Any]:
+        """Define a flag of text without which the program cannot work."""
+        self._required.append(name)
+        return flags.DEFINE_string(name, None, text, flag_values=self.flags)
+
+    def config_flag(self, kind: usage.Kind) -> flags.FlagHolder[Any]:
+        """Define --config NAME_OR_FILE with --config.group.field=value behind it.
+
+        Fields that the configuration does not have are let through, because a network's own fields
+        are not all written there; `config.parse` refuses those that nothing knows, by name.
+        """
+        self.config = kind
+        self._required.append("config")
+        holder: flags.FlagHolder[Any] = config_flags.DEFINE_config_file(
+            "config",
+            None,
+            f"The {kind.noun}: a built-in one, NAME or NAME:VARIANT, or a file, FILE.py.",
+            lock_config=False,
+            accept_new_attributes=True,
+            flag_values=self.flags,
+        )
+        self.flags["config"].parser = _ConfigParser()
+        return holder
+
+    def plugin_flag(self) -> None:
+        """Define --plugin FILE_OR_MODULE, which may be given several times or hold a list."""
+        _define_plugin(self.flags)
+
+    def parse(self, arguments: Sequence[str]) -> None:
+        """Load the plug-ins, then parse flags and configuration.
+
+        Raises:
+            InputError: whatever is wrong with them is the user's to mend.
+        """
+        try:
+            # First, because a configuration may look up what a plug-in registers.
+            if "plugin" in self.flags:
+                self.plugins = plugins.load(_given_plugins(arguments))
+            rest = self.flags(arguments)
+        except InputError:
+            raise
+        # An override is evaluated and may raise anything.
+        except Exception as error:
+            raise InputError(f"{type(error).__name__}: {error}") from error
+        if rest[1:]:
+            raise InputError(f"'{rest[1]}' is not a flag; see --help")
+        missing = [name for name in self._required if self.flags[name].value is None]
+        if missing:
+            raise InputError(f"--{missing[0]} is missing; see --help")
+        for name in self.flags:
+            value = self.flags[name].value
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, str):
+                    addresses.refuse(f"--{name}", one)
+
+    @property
+    def debug(self) -> bool:
+        """Whether to show tracebacks."""
+        flag = self.flags["debug"]
+        return bool(flag.present and flag.value)
+
+
+class _ConfigParser(flags.ArgumentParser[ConfigDict]):
+    """Finds a configuration by name or path."""
+
+    def parse(self, argument: str) -> ConfigDict:
+        return configs.load(argument)
+
+    def flag_type(self) -> str:
+        return "config object"
+
+
+def _define_plugin(values: flags.FlagValues) -> None:
+    flags.DEFINE_multi_string(
+        "plugin",
+        [],
+        "A file or module that registers rows of your own (docs/extending.md)",
+        flag_values=values,
+    )
+
+
+def _given_plugins(arguments: Sequence[str]) -> list[str]:
+    """What --plugin names, wherever it stands among other flags."""
+    alone: flags.FlagValues = flags.FlagValues()  # type: ignore[no-untyped-call]
+    _define_plugin(alone)
+    alone.set_gnu_getopt(True)
+    alone(arguments, known_only=True)
+    given: list[str] = alone["plugin"].value or []
+    return [name for value in given for name in value.split(",") if name]
+
+
+def run(program: Program, main: Callable[[], None]) -> None:
     """Parse the flags, call `main`, exit: 0 done, 1 a bug, 2 bad input or bad configuration.
 
     75 is stopped as asked, 130 interrupted: the same command goes on. Bad input is one
     line on standard error; `--debug` adds the traceback.
     """
+    if any(argument in {"--help", "-h", "-help"} for argument in sys.argv[1:]):
+        call = Path(sys.argv[0]).name
+        logs.say(usage.text(call, program.text, program.flags, program.config))
+        sys.exit(DONE)
     _quiet_libraries()
     memory.keep_freed(os.environ)
     # A scheduler's farewell is an interruption: what is half written is tidied away.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         refuse_broken_jax(importlib.metadata.version("jax"))
-        _parse_flags()
+        program.parse(sys.argv)
         main()
     except KeyboardInterrupt:
         logs.complain("interrupted; run the same command again to go on")
@@ -43,7 +167,7 @@ def run(main: Callable[[], None]) -> None:
         logs.complain(str(stopped))
         sys.exit(STOPPED)
     except InputError as error:
-        if _DEBUG.present and _DEBUG.value:
+        if program.debug:
             traceback.print_exc()
         logs.complain(f"error: {' '.join(str(error).split())}")
         sys.exit(BAD_INPUT)
@@ -51,7 +175,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def refuse_broken_jax(version: str) -> None:
-    """Versions that give wrong numbers without a word must not be used.
+    """Refuse versions that give wrong numbers without a word.
 
     Raises:
         InputError: jax 0.10.2 (wrong reductions on CPU, jax issue 39103), 0.11.0 or 0.11.1 (wrong
@@ -63,57 +187,6 @@ def refuse_broken_jax(version: str) -> None:
         )
 
 
-def _parse_flags() -> None:
-    """Flags and configuration overrides; whatever is wrong with them is the user's to mend."""
-    if any(arg in {"--help", "-h", "-help"} for arg in sys.argv[1:]):
-        logs.say(f"{sys.modules['__main__'].__doc__}\n{flags.FLAGS.main_module_help()}")
-        sys.exit(DONE)
-    try:
-        rest = flags.FLAGS(sys.argv)
-        for flag in _required():
-            getattr(flag.value, "keys", None)  # a configuration that failed to load says so now
-    # A configuration file is Python and an override is evaluated: both may raise anything.
-    except Exception as error:
-        raise InputError(f"{type(error).__name__}: {error}") from error
-    if rest[1:]:
-        raise InputError(f"'{rest[1]}' is not a flag; see --help")
-    missing = [f.name for f in _required() if f.value is None]
-    if missing:
-        raise InputError(f"--{missing[0]} is missing; see --help")
-    for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
-        for value in flag.value if isinstance(flag.value, list) else [flag.value]:
-            if isinstance(value, str):
-                addresses.refuse(f"--{flag.name}", value)
-
-
-_REQUIRED: list[str] = []
-
-
-def config_flag() -> flags.FlagHolder[Any]:
-    """The flag --config FILE with --config.group.field=value behind it.
-
-    Fields that the file does not have are let through, because a network's own fields are not all
-    written there; `config.parse` refuses those that nothing knows, by name.
-    """
-    flag: flags.FlagHolder[Any] = config_flags.DEFINE_config_file(
-        "config",
-        None,
-        "The experiment: a file of configs/.",
-        lock_config=False,
-        accept_new_attributes=True,
-    )
-    return flag
-
-
-def require(*names: str) -> None:
-    """Flags without which a script cannot work."""
-    _REQUIRED.extend(names)
-
-
-def _required() -> list[flags.Flag[Any]]:
-    return [flags.FLAGS[name] for name in _REQUIRED]
-
-
 def _quiet_libraries() -> None:
     """Libraries may log only what a user can act on."""
     import logging
@@ -121,3 +194,5 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for name in ("absl", "orbax", "jax._src.xla_bridge"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Programs have flags of their own; absl's logging warns while these here are not parsed.
+    flags.FLAGS.mark_as_parsed()

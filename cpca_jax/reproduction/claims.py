@@ -7,7 +7,8 @@ patients, and gets a verdict that anyone can check from the numbers beside it.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from cpca_jax.metrics import statistics
+from cpca_jax.metrics import METRICS, Metric, statistics
+from cpca_jax.metrics.table import drawn
 from cpca_jax.reproduction import deck_values
 from cpca_jax.reproduction.tables import Methods, column
 
@@ -17,12 +18,6 @@ HOLDS, IN_THE_MEAN = "holds", "in the mean, not beyond chance"
 OTHER_WAY, CONTRADICTED = "other way, within chance", "contradicted"
 NOT_MEASURED = "not measured"
 _LEVEL, _SEED = 0.05, 0
-# The metrics of the claims, and what they are called.
-_TESTED = {"psnr": "PSNR", "perceptual": "perceptual"}
-_SIGN = {"psnr": 1, "ssim": 1, "perceptual": -1}
-_FORMAT = {"psnr": "{:+.2f} dB PSNR", "ssim": "{:+.4f} SSIM", "perceptual": "{:+.4f} perceptual"}
-# Two networks that are one function differ by rounding.
-_SAME = {"psnr": 1e-3, "ssim": 1e-5, "perceptual": 1e-4}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +39,17 @@ class Finding:
     verdict: str
 
 
+def _claimed() -> dict[str, Metric]:
+    """Return the metrics in which the order of methods is claimed."""
+    return {name: metric for name, metric in METRICS.items() if metric.claimed}
+
+
+def _shown(metric: Metric, difference: float) -> str:
+    """Return a difference with its unit and what it is of."""
+    parts = (metric.show(difference, signed=True), metric.unit, metric.label)
+    return " ".join(part for part in parts if part)
+
+
 def find(methods: Methods, curves: Curves, *, deep: Sequence[int], first: int) -> list[Finding]:
     """The deck's orderings on these numbers.
 
@@ -59,25 +65,27 @@ def find(methods: Methods, curves: Curves, *, deep: Sequence[int], first: int) -
     found = [
         _compare(methods, f"RED-CNN has the best PSNR (next: {runner_up})", "RED-CNN", runner_up),
         *(
-            _compare(methods, f"CPCA-1 is better than WGAN-VGG: {name}", "CPCA-1", "WGAN-VGG", m)
-            for m, name in _TESTED.items()
+            _compare(
+                methods, f"CPCA-1 is better than WGAN-VGG: {m.label}", "CPCA-1", "WGAN-VGG", name
+            )
+            for name, m in _claimed().items()
         ),
         *(
             _compare(
                 methods,
-                f"{last} slices are better than 1: {name}",
+                f"{last} slices are better than 1: {m.label}",
                 f"CPCA-{last}",
                 "CPCA-1",
-                m,
+                name,
             )
-            for m, name in _TESTED.items()
+            for name, m in _claimed().items()
         ),
     ]
     for i in deep:
         tuned, scratch = f"CPCA_TF-{i}", f"CPCA-{i}"
-        for metric in _TESTED:
-            claim = f"transfer is better than scratch, {i} slices: {_TESTED[metric]}"
-            found.append(_compare(methods, claim, tuned, scratch, metric))
+        for name, metric in _claimed().items():
+            claim = f"transfer is better than scratch, {i} slices: {metric.label}"
+            found.append(_compare(methods, claim, tuned, scratch, name))
     for i in deep:
         found += _of_curves(curves, i, first)
     return found
@@ -88,24 +96,25 @@ def _of_curves(curves: Curves, i: int, first: int) -> list[Finding]:
     tuned = {line["epoch"]: line for line in curves[f"CPCA_TF-{i}"]}
     scratch = {line["epoch"]: line for line in curves[f"CPCA-{i}"]}
     flat = {line["epoch"]: line for line in curves["CPCA-1"]}
-    gaps = {m: abs(tuned[first][m] - flat[first][m]) for m in _SIGN}
-    same = all(gap <= _SAME[m] for m, gap in gaps.items())
+    gaps = {name: abs(tuned[first][name] - flat[first][name]) for name in drawn()}
+    same = all(gap <= METRICS[name].rounding for name, gap in gaps.items())
+    units = {name: f" {METRICS[name].unit}".rstrip() for name in gaps}
     found = [
         Finding(
             f"CPCA_TF-{i} starts at the 2D curve's value, epoch {first}",
             "one curve begins on the other",
-            f"differences {gaps['psnr']:.1g} dB, {gaps['ssim']:.1g}, {gaps['perceptual']:.1g}",
+            f"differences {', '.join(f'{gap:.1g}{units[name]}' for name, gap in gaps.items())}",
             HOLDS if same else CONTRADICTED,
         )
     ]
     later = sorted(epoch for epoch in tuned if epoch > first and epoch in scratch)
-    for metric in _TESTED:
-        gains = [_SIGN[metric] * (tuned[e][metric] - scratch[e][metric]) for e in later]
-        better = sum(gain >= 0 for gain in gains)
-        at_once = _FORMAT[metric].format(_SIGN[metric] * gains[0]) if gains else "no epoch"
+    for name, metric in _claimed().items():
+        differences = [tuned[e][name] - scratch[e][name] for e in later]
+        better = sum(metric.worth(tuned[e][name]) >= metric.worth(scratch[e][name]) for e in later)
+        at_once = _shown(metric, differences[0]) if differences else "no epoch"
         found.append(
             Finding(
-                f"CPCA_TF-{i} at least as good as CPCA-{i} at equal epochs: {_TESTED[metric]}",
+                f"CPCA_TF-{i} at least as good as CPCA-{i} at equal epochs: {metric.label}",
                 "at every epoch",
                 f"after the first epoch {at_once}",
                 f"{better} of {len(later)} epochs",
@@ -125,17 +134,18 @@ def _compare(
     test = statistics.paired_test(first, second, patients, seed=_SEED)
     p = "one patient, no test" if test.p_value is None else f"p = {test.p_value:.2g}"
     sure = test.p_value is not None and test.p_value <= _LEVEL
-    if _SIGN[metric] * test.difference > 0:
+    row = METRICS[metric]
+    if row.worth(float(first.mean())) > row.worth(float(second.mean())):
         verdict = HOLDS if sure else IN_THE_MEAN
     else:
         verdict = CONTRADICTED if sure else OTHER_WAY
-    ours = f"{_FORMAT[metric].format(test.difference)}, {p}"
+    ours = f"{_shown(row, test.difference)}, {p}"
     return Finding(claim, _printed(better, worse, metric), ours, verdict)
 
 
 def _printed(better: str, worse: str, metric: str) -> str:
     """The deck's difference, where it prints both."""
     pair = [deck_values.TABLE.get(name) for name in (better, worse)]
-    if pair[0] is None or pair[1] is None:
+    if pair[0] is None or pair[1] is None or metric not in deck_values.Printed._fields:
         return "not printed"
-    return _FORMAT[metric].format(getattr(pair[0], metric) - getattr(pair[1], metric))
+    return _shown(METRICS[metric], getattr(pair[0], metric) - getattr(pair[1], metric))

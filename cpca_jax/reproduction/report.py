@@ -7,20 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from cpca_jax.evaluation import report
-from cpca_jax.reproduction import claims, deck_values
-from cpca_jax.reproduction import tables as tables
-from cpca_jax.reproduction.text import TEXT
-from cpca_jax.runs import checkpoints, config
-from cpca_jax.runtime import files, html, logs
+from cpca_jax.reproduction import claims, deck_values, tables
+from cpca_jax.runs import checkpoints
+from cpca_jax.runtime import files, logs, pages
 
 Folds = dict[int, dict[float, dict[str, float]]]
 Curves = dict[str, list[dict[str, float]]]
-TITLE = "Low-dose CT denoising: the deck, reproduced"
 
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """Everything the page shows, as numbers.
+    """The numbers of every stage.
 
     Attributes:
         about: scale, rows, slices of the 3D networks, questions, first epoch of fine-tuning, and
@@ -53,8 +50,72 @@ class Results:
 
     @property
     def note(self) -> str:
-        """What the scores of curves and tables mean."""
+        """The protocol and the feature network behind the scores of curves and tables."""
         return f"protocol {self.table['protocol']}, {self.table['feature_network']}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Cells of text: the heads of the columns, and rows."""
+
+    heads: Sequence[str]
+    rows: tables.Rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Every method on the same whole slices.
+
+    Attributes:
+        store: where the slices come from.
+        slices: their number.
+        patients: the number of their patients.
+        methods: means with their intervals, method by method.
+        steps: each method against the one above it.
+    """
+
+    store: str
+    slices: int
+    patients: int
+    methods: Table
+    steps: Table
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Page:
+    """The data of reproduction.jinja.
+
+    Attributes:
+        about: as in `Results`.
+        protocol: what the scores mean.
+        feature_network: of the perceptual distance.
+        findings: the deck's claims and what became of them.
+        phantoms: whole slices of test phantoms.
+        real: whole slices of real scans; None without.
+        cases: names of the case studies among the pictures.
+        detectability: the observer's scores.
+        less_visible: the words that mark a loss among them.
+        field: the swept setting.
+        folds: the number of parts that were held out one after another.
+        sweep: scores by value of the setting.
+        best: pairs of a metric and the value of the setting that is best for it.
+        pictures: PNG by name.
+    """
+
+    about: Mapping[str, Any]
+    protocol: str
+    feature_network: str
+    findings: Table
+    phantoms: Comparison
+    real: Comparison | None
+    cases: Sequence[str]
+    detectability: Table
+    less_visible: str
+    field: str
+    folds: int
+    sweep: Table
+    best: Sequence[tuple[str, str]]
+    pictures: Mapping[str, bytes]
 
 
 def write(
@@ -63,8 +124,8 @@ def write(
     """Write report.html, report.md, the figures and every table as CSV.
 
     Args:
-        folder: where to.
-        about: what the page says of the configuration.
+        folder: the place to write to.
+        about: as in `Results`.
         runs: folder of each training by its name.
         found: folders of the stages "table", "cases", "detectability", "lambda" and, where there
             were real scans, "real-table".
@@ -73,11 +134,12 @@ def write(
     figures = dict(_draw(folder, results))
     figures |= {path.stem: path.read_bytes() for path in sorted(found["cases"].glob("case-*.png"))}
     _write_csvs(folder, results)
-    sections = list(_sections(results, figures))
-    # Case studies may show patients.
-    page = html.page(TITLE, _html(sections, figures))
-    files.write_file(folder / "report.html", page.encode())
-    (folder / "report.md").write_text(_markdown(sections))
+    page = _make_page(results, figures)
+    # For its owner only: case studies may show patients. The Markdown leaves them out.
+    html = pages.render("reproduction.html.jinja", page)
+    files.write_file(folder / "report.html", html.encode())
+    markdown = pages.render("reproduction.md.jinja", page)
+    files.write_file(folder / "report.md", markdown.encode(), shared=True)
 
 
 def _read(about: Mapping[str, Any], runs: Mapping[str, Path], found: Mapping[str, Path]) -> Results:
@@ -102,7 +164,7 @@ def _read(about: Mapping[str, Any], runs: Mapping[str, Path], found: Mapping[str
 
 def _curve(run: Path) -> list[dict[str, float]]:
     """Lines of validation.jsonl, epochs counted from the start of the 2D training."""
-    first = config.parse(checkpoints.read_config(run)).optim.first_epoch
+    first = checkpoints.read_config(run)["optim"]["first_epoch"]
     lines = logs.read_jsonl(run / "validation.jsonl")
     return [{**line, "epoch": line["epoch"] + first} for line in lines]
 
@@ -154,95 +216,38 @@ def _write_csvs(folder: Path, results: Results) -> None:
     report.write_csv(folder / "detectability.csv", found)
 
 
-# A part of the page: ("heading" | "text", words), ("table", (heads, rows)) or ("figure", name).
-Section = tuple[str, Any]
+def _make_page(results: Results, figures: Mapping[str, bytes]) -> Page:
+    """Return the page's data: every table as rows of text."""
+    real = _compare(results.real, results.real_table) if results.real else None
+    observed = tables.detectability_rows(results.found, results.methods)
+    best = tables.best_values(results.folds)
+    return Page(
+        about=results.about,
+        protocol=results.table["protocol_description"],
+        feature_network=results.table["feature_network"],
+        findings=Table(tables.ORDER_HEADS, [dataclasses.astuple(f) for f in results.findings]),
+        phantoms=_compare(results.methods, results.table),
+        real=real,
+        cases=[name for name in figures if name.startswith("case-")],
+        detectability=Table(tables.FOUND_HEADS, observed),
+        less_visible=tables.LESS_VISIBLE,
+        field=results.field,
+        folds=len(results.folds),
+        sweep=Table(tables.sweep_heads(), tables.sweep_rows(results.folds)),
+        best=[(metric, f"{value:g}") for metric, value in best.items()],
+        pictures=figures,
+    )
 
 
-def _sections(results: Results, figures: Mapping[str, bytes]) -> Iterator[Section]:
-    """The page from top to bottom."""
-    deep, table = results.about["deep"], results.table
-    yield "text", TEXT["intro"]
-    yield "text", f"{TEXT[results.about['scale']]} {results.about['made']}"
-    yield "text", f"{table['store']}. {table['protocol_description']}. "
-    yield "text", f"Perceptual: mean squared difference of {table['feature_network']}."
-    yield "heading", "What of the deck holds here"
-    yield "text", TEXT["orderings"]
-    yield "table", (tables.ORDER_HEADS, [dataclasses.astuple(f) for f in results.findings])
-    yield "heading", "1. Training from scratch"
-    yield "text", TEXT["scratch"].format(slices=results.about["validated"])
-    for i in (1, *deep):
-        yield "figure", f"scratch-{i}"
-    yield "heading", "2. Transfer against scratch"
-    yield "text", TEXT["transfer"].format(first=results.about["first"])
-    for i in deep:
-        yield "figure", f"transfer-{i}"
-    yield "heading", "3. Whole slices of test patients"
-    yield from _table(results.methods, table)
-    if results.real:
-        yield "heading", "3b. Real scans"
-        yield "text", f"{results.real_table['store']}. {TEXT['real']}"
-        yield from _table(results.real, results.real_table)
-    yield "heading", "4. Case studies"
-    yield "text", TEXT["cases"]
-    for name in figures:
-        if name.startswith("case-"):
-            yield "figure", name
-    yield "heading", "5. The discussion's questions"
-    yield "text", TEXT["filters"]
-    yield "figure", "filters"
-    yield "text", TEXT["critics"]
-    yield "figure", "critics"
-    yield "heading", "6. Detectability of low-contrast lesions"
-    yield "text", TEXT["observer"].format(**results.about)
-    yield "table", (tables.FOUND_HEADS, tables.detectability_rows(results.found, results.methods))
-    yield "heading", "7. The weight of the perceptual loss by cross-validation"
-    yield "text", TEXT["lambda"].format(field=results.field, folds=len(results.folds))
-    yield "table", (tables.SWEEP_HEADS, tables.sweep_rows(results.folds))
-    best = ", ".join(f"{m} {value:g}" for m, value in tables.best_values(results.folds).items())
-    yield "text", f"Best mean over folds: {best}."
-    yield "figure", "lambda"
-
-
-def _table(methods: tables.Methods, about: Mapping[str, Any]) -> Iterator[Section]:
-    """The deck's table with intervals, and each row against the one above it."""
+def _compare(methods: tables.Methods, about: Mapping[str, Any]) -> Comparison:
+    """Return the deck's table; the deck's numbers stand beside ours for its own patients."""
     patients = {row["patient"] for rows in methods.values() for row in rows}
     printed = patients <= deck_values.MAYO_PATIENTS
-    heads = tables.TABLE_HEADS + (tables.PRINTED_HEADS if printed else ())
-    yield "table", (heads, tables.table_rows(methods, printed=printed))
-    slices = about["rows"][0]["slices"]
-    if len(patients) > 1:
-        yield "text", f"{slices} slices of {len(patients)} patients. Intervals: patients resampled."
-        yield "text", TEXT["steps"] + TEXT["signs"]
-    else:
-        yield "text", f"{slices} slices of one patient. Intervals: blocks of its slices resampled."
-        yield "text", TEXT["steps"]
-    yield "table", (tables.STEP_HEADS, tables.step_rows(methods))
-
-
-def _html(sections: Sequence[Section], figures: Mapping[str, bytes]) -> Iterator[str]:
-    for kind, what in sections:
-        if kind == "heading":
-            yield html.heading(what)
-        elif kind == "text":
-            yield html.paragraph(what)
-        elif kind == "table":
-            yield html.table(*what, marked=tables.LESS_VISIBLE)
-        else:
-            yield html.figure(figures[what], what)
-
-
-def _markdown(sections: Sequence[Section]) -> str:
-    """The same for reading as text; case studies, which may show patients, are left out."""
-    parts = [f"# {TITLE}", ""]
-    for kind, what in sections:
-        if kind == "heading":
-            parts += [f"## {what}", ""]
-        elif kind == "text":
-            parts += [what.strip(), ""]
-        elif kind == "table":
-            heads, rows = what
-            parts += [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
-            parts += [*(f"| {' | '.join(map(str, row))} |" for row in rows), ""]
-        elif not what.startswith("case-"):
-            parts += [f"![{what}]({what}.png)", ""]
-    return "\n".join(parts)
+    heads = tables.table_heads() + (tables.PRINTED_HEADS if printed else ())
+    return Comparison(
+        store=about["store"],
+        slices=about["rows"][0]["slices"],
+        patients=len(patients),
+        methods=Table(heads, tables.table_rows(methods, printed=printed)),
+        steps=Table(tables.step_heads(), tables.step_rows(methods)),
+    )

@@ -23,10 +23,10 @@ from cpca_jax.preparation.prepare import prepare_phantoms, prepare_scans
 from cpca_jax.reproduction import report
 from cpca_jax.reproduction.engine import DONE, duration
 from cpca_jax.runs import config
-from cpca_jax.runtime import logs
+from cpca_jax.runtime import files, logs
 from cpca_jax.simulation.lesions import LesionTask
 from cpca_jax.simulation.matched_scans import phantom_scans
-from cpca_jax.training import cascade
+from cpca_jax.training import procedures
 
 Found = Mapping[str, Path]
 
@@ -100,7 +100,7 @@ def train(
     chosen.data.store = str(cohort.folder(found))
     if source:
         chosen.transfer.run = str(cohort.runs([source], found)[0])
-    cascade.train_to_end(config.parse(chosen), folder / name)
+    procedures.train_to_end(config.parse(chosen), folder / name)
 
 
 def score(names: Sequence[str], slices: int, cohort: Cohort, folder: Path, found: Found) -> None:
@@ -148,7 +148,8 @@ def measure(
         }
         for row in rows
     ]
-    (folder / "detectability.json").write_text(json.dumps(written, indent=1) + "\n")
+    text = json.dumps(written, indent=1) + "\n"
+    files.write_file(folder / "detectability.json", text.encode(), shared=True)
 
 
 def sweep(chosen: ConfigDict, cohort: Cohort, folder: Path, found: Found) -> None:
@@ -163,11 +164,12 @@ def sweep(chosen: ConfigDict, cohort: Cohort, folder: Path, found: Found) -> Non
             own = swept(chosen, value, fold=fold)
             own.data.store = str(cohort.folder(found))
             run = folder / f"{value:g}-fold{fold}"
-            cascade.train_to_end(config.parse(own), run)
+            procedures.train_to_end(config.parse(own), run)
             scores = logs.read_jsonl(run / "validation.jsonl")[-1]
             folds.setdefault(fold, {})[value] = scores
     written = {"field": chosen.field, "folds": folds}
-    (folder / "sweep.json").write_text(json.dumps(written, indent=1) + "\n")
+    text = json.dumps(written, indent=1) + "\n"
+    files.write_file(folder / "sweep.json", text.encode(), shared=True)
 
 
 def swept(chosen: ConfigDict, value: float, *, fold: int) -> ConfigDict:

@@ -10,20 +10,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from cpca_jax.evaluation.report import CURVES, DIGITS, HEADINGS
 from cpca_jax.evaluation.scoring import LOW_DOSE
-from cpca_jax.metrics import statistics
+from cpca_jax.metrics import METRICS, Metric, statistics
+from cpca_jax.metrics.table import drawn
 from cpca_jax.reproduction import deck_values
 
 Values = Float[np.ndarray, " slice"]
 Methods = Mapping[str, Sequence[Mapping[str, str]]]
 Rows = list[tuple[str, ...]]
 _SEED = 0
-_SHOWN = (*CURVES, "bias_hu")
 
-TABLE_HEADS = ("method", *(f"{HEADINGS[metric]} [95 %]" for metric in _SHOWN))
 PRINTED_HEADS = ("the deck's PSNR", "SSIM", "perceptual (VGG19)")
-STEP_HEADS = ("method", "against", *(HEADINGS[metric] for metric in CURVES))
 FOUND_HEADS = (
     "method",
     "radius (mm)",
@@ -34,8 +31,27 @@ FOUND_HEADS = (
     "PSNR over low dose (dB)",
 )
 LESS_VISIBLE = "less visible"
-SWEEP_HEADS = ("value", *(f"{HEADINGS[metric]} (folds)" for metric in _SHOWN))
 ORDER_HEADS = ("the deck shows", "there", "here", "verdict")
+
+
+def shown() -> dict[str, Metric]:
+    """Return the metrics of the page's tables: those that curves show, and the bias."""
+    return drawn() | {"bias_hu": METRICS["bias_hu"]}
+
+
+def table_heads() -> tuple[str, ...]:
+    """Return the heads of `table_rows`."""
+    return ("method", *(f"{metric.heading} [95 %]" for metric in shown().values()))
+
+
+def step_heads() -> tuple[str, ...]:
+    """Return the heads of `step_rows`."""
+    return ("method", "against", *(metric.heading for metric in drawn().values()))
+
+
+def sweep_heads() -> tuple[str, ...]:
+    """Return the heads of `sweep_rows`."""
+    return ("value", *(f"{metric.heading} (folds)" for metric in shown().values()))
 
 
 def read_slices(path: Path) -> dict[str, list[dict[str, str]]]:
@@ -58,7 +74,7 @@ def table_rows(methods: Methods, *, printed: bool = False) -> Rows:
     for method, slices in methods.items():
         patients = [row["patient"] for row in slices]
         cells = [method]
-        for metric in _SHOWN:
+        for metric in shown():
             interval = statistics.mean_interval(column(slices, metric), patients, seed=_SEED)
             cells.append(_interval(interval, metric))
         if printed:
@@ -72,7 +88,7 @@ def step_rows(methods: Methods) -> Rows:
     """How each method differs from the one above it, metric by metric, with p."""
     names = list(methods)
     return [
-        (method, above, *(_difference(methods[method], methods[above], m) for m in CURVES))
+        (method, above, *(_difference(methods[method], methods[above], m) for m in drawn()))
         for above, method in itertools.pairwise(names)
     ]
 
@@ -83,10 +99,10 @@ def column(slices: Sequence[Mapping[str, str]], metric: str) -> Values:
 
 
 def _interval(found: statistics.MeanInterval, metric: str) -> str:
-    digits = DIGITS[metric]
+    show = METRICS[metric].show
     if found.low is None or found.high is None:
-        return f"{found.mean:.{digits}f}"
-    return f"{found.mean:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+        return show(found.mean)
+    return f"{show(found.mean)} [{show(found.low)}, {show(found.high)}]"
 
 
 def _difference(
@@ -95,7 +111,7 @@ def _difference(
     patients = [row["patient"] for row in own]
     test = statistics.paired_test(column(own, metric), column(above, metric), patients, seed=_SEED)
     p = "" if test.p_value is None else f" (p = {test.p_value:.2g})"
-    return f"{test.difference:+.{DIGITS[metric]}f}{p}"
+    return f"{METRICS[metric].show(test.difference, signed=True)}{p}"
 
 
 def detectability_rows(found: Iterable[Mapping[str, Any]], methods: Methods) -> Rows:
@@ -132,12 +148,10 @@ def sweep_rows(folds: Mapping[int, Mapping[float, Mapping[str, float]]]) -> Rows
     rows: Rows = []
     for value in sorted(next(iter(folds.values()))):
         cells = [f"{value:g}"]
-        for metric in _SHOWN:
-            scores = [scores[value][metric] for scores in folds.values()]
-            mean, digits = sum(scores) / len(scores), DIGITS[metric]
-            cells.append(
-                f"{mean:.{digits}f} ({min(scores):.{digits}f} to {max(scores):.{digits}f})"
-            )
+        for name, metric in shown().items():
+            scores = [scores[value][name] for scores in folds.values()]
+            mean = metric.show(sum(scores) / len(scores))
+            cells.append(f"{mean} ({metric.show(min(scores))} to {metric.show(max(scores))})")
         rows.append(tuple(cells))
     return rows
 
@@ -146,8 +160,8 @@ def best_values(folds: Mapping[int, Mapping[float, Mapping[str, float]]]) -> dic
     """By metric, the value with the best mean over folds."""
 
     def mean(metric: str, value: float) -> float:
-        sign = -1 if metric == "perceptual" else 1
-        return sign * sum(scores[value][metric] for scores in folds.values())
+        means = sum(scores[value][metric] for scores in folds.values()) / len(folds)
+        return METRICS[metric].worth(means)
 
     values = list(next(iter(folds.values())))
-    return {metric: max(values, key=partial(mean, metric)) for metric in CURVES}
+    return {metric: max(values, key=partial(mean, metric)) for metric in drawn()}

@@ -2,173 +2,62 @@
 
 `configs/*.py` return an `ml_collections.ConfigDict`; `parse` turns it into an `Experiment` and
 refuses unknown keys, wrong types and impossible values by name. Nothing deeper sees the
-ConfigDict. The dataclasses below are the list of what can be configured; `configs/base.py` holds
-the defaults with the reason of each number.
+ConfigDict. `settings` lists what can be configured.
 """
 
 import dataclasses
 import json
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from cpca_jax.errors import ConfigError
+from cpca_jax.registry import near
+from cpca_jax.runs import bounds
+from cpca_jax.runs.settings import (
+    PRECISIONS,
+    ComputeConfig,
+    CriticConfig,
+    DataConfig,
+    EvaluationConfig,
+    Experiment,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    PerceptualConfig,
+    TrainConfig,
+    TransferConfig,
+)
 
-# Of the convolutions; parameters, losses and Adam are float32 always.
-PRECISIONS = ("float32", "bfloat16")
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-    """What is trained on; see configs/base.py for each field."""
-
-    store: str
-    kernels: tuple[str, ...]
-    window_hu: tuple[float, float]
-    patch: int
-    margin: int
-    centres: int
-    batch: int
-    augmentation: str
-    hardest: float
-    air_hu: float
-    air_fraction: float
-    train_split: str
-    validation_split: str
-    # Runs from before there were folds have none.
-    folds: int = 0
-    fold: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """The generator: its name, its slices, and its own fields."""
-
-    name: str
-    slices: int
-    fields: Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class CriticConfig:
-    """The critic: its name and its own fields."""
-
-    name: str
-    fields: Mapping[str, Any]
+__all__ = [
+    "PRECISIONS",
+    "ComputeConfig",
+    "CriticConfig",
+    "DataConfig",
+    "EvaluationConfig",
+    "Experiment",
+    "LossConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "PerceptualConfig",
+    "TrainConfig",
+    "TransferConfig",
+    "defaults",
+    "parse",
+    "parse_perceptual",
+    "to_json",
+]
 
 
-@dataclasses.dataclass(frozen=True)
-class LossConfig:
-    """Weights of the generator's terms, and the critic's penalty."""
-
-    adversarial: float
-    perceptual: float
-    mse: float
-    l1: float
-    adversarial_form: str
-    penalty: str
-    penalty_weight: float
-    critic_steps: int
-
-
-@dataclasses.dataclass(frozen=True)
-class PerceptualConfig:
-    """The feature network of the perceptual term and metric."""
-
-    network: str
-    weights: str
-    tap: str
-    reduction: str
-    norm: str
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimConfig:
-    """Adam and its schedule."""
-
-    learning_rate: float
-    critic_learning_rate: float
-    beta1: float
-    beta2: float
-    epsilon: float
-    weight_decay: float
-    decay: str
-    half_life: float
-    first_epoch: int
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """Length of the run and what happens along it."""
-
-    seed: int
-    epochs: int
-    steps_per_epoch: int
-    steps: int
-    log_every: int
-    checkpoint_every: int
-    keep_checkpoints: int
-    keep_every: int
-    validation_slices: int
-    stages: int
-    frozen: tuple[str, ...]
-
-    @property
-    def total_steps(self) -> int:
-        """Generator updates of the whole run."""
-        return self.steps or self.epochs * self.steps_per_epoch
-
-
-@dataclasses.dataclass(frozen=True)
-class ComputeConfig:
-    """How a step is computed; what it computes is the same but for rounding."""
-
-    devices: int = 0
-    precision: str = "float32"
-    accumulate: int = 1
-    rematerialise: bool = False
-    resident: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class TransferConfig:
-    """The 2D run to start from; empty for training from scratch."""
-
-    run: str
-    step: int
-    rule: str
-    fresh: tuple[str, ...]
-    critic: str
-    optimizer: str
-    critic_warmup_steps: int
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
-    """How validation scores are defined."""
-
-    protocol: str
-    batch: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """One experiment, complete and checked."""
-
-    data: DataConfig
-    model: ModelConfig
-    critic: CriticConfig
-    loss: LossConfig
-    perceptual: PerceptualConfig
-    optim: OptimConfig
-    train: TrainConfig
-    transfer: TransferConfig
-    evaluation: EvaluationConfig
-    # Runs from before it could be chosen have none.
-    compute: ComputeConfig = dataclasses.field(default_factory=ComputeConfig)
+def defaults() -> ConfigDict:
+    """Return every field with its default; a network's own fields may be added in `fields`."""
+    config = ConfigDict(dataclasses.asdict(Experiment()))
+    for part in (config.model, config.critic):
+        part.fields.unlock()
+    return config
 
 
 def parse(config: ConfigDict | Mapping[str, Any]) -> Experiment:
@@ -178,35 +67,59 @@ def parse(config: ConfigDict | Mapping[str, Any]) -> Experiment:
         ConfigError: an unknown or missing key, a wrong type, an impossible value. The message
             names the key, the value and what would be right.
     """
-    raw = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    raw = _as_today(config.to_dict() if isinstance(config, ConfigDict) else config)
     experiment: Experiment = _build(Experiment, raw, "")
-    for key, value, allowed, wanted in _rules(experiment):
+    for key, value, allowed, wanted in (*_bounds(experiment, ""), *_rules(experiment)):
         if not allowed:
             raise ConfigError(f"config.{key}: {value!r}; it must be {wanted}")
     return experiment
 
 
+def parse_perceptual(written: Mapping[str, Any]) -> PerceptualConfig:
+    """Parse what a run says of its feature network alone.
+
+    Raises:
+        ConfigError: as for `parse`.
+    """
+    perceptual: PerceptualConfig = _build(
+        PerceptualConfig, written.get("perceptual", {}), "perceptual."
+    )
+    return perceptual
+
+
 def to_json(experiment: Experiment) -> str:
-    """The experiment as JSON text; `parse(json.loads(text))` gives it back."""
+    """Return the experiment as JSON text; `parse(json.loads(text))` gives it back."""
     return json.dumps(dataclasses.asdict(experiment), indent=2, sort_keys=True)
 
 
+def _as_today(written: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a configuration in today's form, whichever version wrote it."""
+    if not {"stages", "hardest"} & {*written.get("train", ()), *written.get("data", ())}:
+        return written
+    from cpca_jax.runs import older
+
+    return older.config(written)
+
+
 def _build(kind: Any, raw: Mapping[str, Any], path: str) -> Any:
-    """Fill a dataclass from a mapping; every key must be known and present."""
+    """Fill a dataclass from a mapping; every key must be known, and present unless it is newer."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     prefix = f"config.{path}"
     for key in raw:
         if key not in fields:
-            raise ConfigError(f"{prefix}{key}: no such key; there are {', '.join(fields)}")
+            raise ConfigError(
+                f"{prefix}{key}: no such key; there are {', '.join(fields)}{near(key, fields)}"
+            )
     hints = typing.get_type_hints(kind)
     values = {}
-    for name in fields:
-        if name not in raw and fields[name].default is not dataclasses.MISSING:
+    for name, field in fields.items():
+        hint, is_group = hints[name], dataclasses.is_dataclass(hints[name])
+        if name not in raw and bounds.about(field).added:
             continue
-        if name not in raw:
+        if name not in raw and not is_group:
             raise ConfigError(f"{prefix}{name}: missing; start from configs/base.py")
-        hint, value = hints[name], raw[name]
-        if dataclasses.is_dataclass(hint):
+        value = raw.get(name, {})
+        if is_group:
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{prefix}{name}: {value!r}; it must hold its own keys")
             values[name] = _build(hint, value, f"{path}{name}.")
@@ -244,56 +157,26 @@ def _tuples(value: Any) -> Any:
 Rule = tuple[str, Any, bool, str]
 
 
+def _bounds(part: Any, path: str) -> Iterator[Rule]:
+    """The bounds that each field declares for itself."""
+    for field in dataclasses.fields(part):
+        value, bound = getattr(part, field.name), bounds.about(field).bound
+        if dataclasses.is_dataclass(value):
+            yield from _bounds(value, f"{path}{field.name}.")
+        elif bound is not None:
+            yield f"{path}{field.name}", value, bound.holds(value), bound.wanted
+
+
 def _rules(e: Experiment) -> list[Rule]:
-    d, loss, o, t, c = e.data, e.loss, e.optim, e.train, e.compute
-    terms = ("adversarial", "perceptual", "mse", "l1", "penalty_weight")
+    """Rules across fields."""
+    d, loss, t, c = e.data, e.loss, e.train, e.compute
+    terms = ("adversarial", "perceptual", "mse", "l1")
     weights = {name: getattr(loss, name) for name in terms}
     return [
-        *_data_rules(d),
-        ("data.hardest", d.hardest, d.hardest == 1 or bool(e.transfer.run) or t.stages > 1,
-         "1 where no transfer.run says which denoiser finds them hard"),
-        ("model.slices", e.model.slices, e.model.slices % 2 == 1, "odd"),
-        ("loss.critic_steps", loss.critic_steps, loss.critic_steps >= 1, "1 or more"),
-        *(_not_negative(f"loss.{name}", weight) for name, weight in weights.items()),
-        ("loss", weights, any(w for n, w in weights.items() if n != "penalty_weight"),
-         "at least one term with a weight"),
-        ("optim.learning_rate", o.learning_rate, o.learning_rate > 0, "positive"),
-        ("optim.critic_learning_rate", o.critic_learning_rate, o.critic_learning_rate > 0,
-         "positive"),
-        ("optim.beta1", o.beta1, 0 <= o.beta1 < 1, "in [0, 1)"),
-        ("optim.beta2", o.beta2, 0 <= o.beta2 < 1, "in [0, 1)"),
-        _not_negative("optim.weight_decay", o.weight_decay),
-        ("optim.half_life", o.half_life, o.half_life > 0, "positive"),
-        _not_negative("optim.first_epoch", o.first_epoch),
-        ("train.stages", t.stages, t.stages >= 1, "1 or more"),
-        ("train.steps_per_epoch", t.steps_per_epoch, t.steps_per_epoch > 0, "positive"),
+        ("data.margin", d.margin, 2 * d.margin < d.patch, "less than half of data.patch"),
+        ("data.fold", d.fold, d.fold < max(d.folds, 1), "below data.folds, from 0"),
+        ("loss", weights, any(weights.values()), "at least one term with a weight"),
         ("train.total_steps", t.total_steps, t.total_steps > 0, "positive: set epochs or steps"),
-        _not_negative("train.checkpoint_every", t.checkpoint_every),
-        _not_negative("train.keep_every", t.keep_every),
-        ("train.keep_checkpoints", t.keep_checkpoints, t.keep_checkpoints >= 1, "1 or more"),
-        ("train.log_every", t.log_every, t.log_every >= 1, "1 or more"),
-        ("evaluation.batch", e.evaluation.batch, e.evaluation.batch >= 1, "1 or more"),
-        ("compute.precision", c.precision, c.precision in PRECISIONS, " or ".join(PRECISIONS)),
-        _not_negative("compute.devices", c.devices),
-        ("compute.accumulate", c.accumulate, c.accumulate >= 1 and d.batch % c.accumulate == 0,
+        ("compute.accumulate", c.accumulate, d.batch % c.accumulate == 0,
          f"a divisor of data.batch = {d.batch}"),
     ]  # fmt: skip
-
-
-def _data_rules(d: DataConfig) -> list[Rule]:
-    window = d.window_hu
-    return [
-        ("data.window_hu", window, len(window) == 2 and window[0] < window[-1], "[low, high] HU"),
-        ("data.patch", d.patch, d.patch > 0, "positive"),
-        ("data.margin", d.margin, 0 <= 2 * d.margin < d.patch, "less than half of data.patch"),
-        ("data.centres", d.centres, d.centres % 2 == 1 and d.centres > 0, "odd"),
-        ("data.batch", d.batch, d.batch > 0, "positive"),
-        ("data.air_fraction", d.air_fraction, 0 < d.air_fraction <= 1, "in (0, 1]"),
-        ("data.hardest", d.hardest, 0 < d.hardest <= 1, "in (0, 1]"),
-        ("data.folds", d.folds, d.folds == 0 or d.folds >= 2, "0 for none, or 2 or more"),
-        ("data.fold", d.fold, 0 <= d.fold < max(d.folds, 1), "below data.folds, from 0"),
-    ]
-
-
-def _not_negative(key: str, value: float) -> Rule:
-    return key, value, value >= 0, "zero or more"

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +21,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from cpca_jax.runtime import files
 
 T = TypeVar("T")
 _console = Console(highlight=False, soft_wrap=True)
@@ -134,9 +135,8 @@ class RunLog:
     def _open(self, name: str) -> TextIO:
         path = self._folder / f"{name}.jsonl"
         kept = [row for row in read_jsonl(path) if row["step"] <= self._first_step]
-        partial = path.with_suffix(".jsonl.partial")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        os.replace(partial, path)
+        text = "".join(json.dumps(row) + "\n" for row in kept)
+        files.write_file(path, text.encode(), shared=True)
         self._files[name] = path.open("a")
         return self._files[name]
 

@@ -13,6 +13,7 @@ import scipy.ndimage
 from jaxtyping import Bool, Float, Float32, Num
 
 from cpca_jax.errors import InputError
+from cpca_jax.registry import pick
 from cpca_jax.simulation.phantom import phantom
 
 # Half the edge of an ROI in radii of the largest lesion, as in the FDA's studies.
@@ -37,8 +38,7 @@ class LesionTask:
     form: str = "sphere"
 
     def __post_init__(self) -> None:
-        if self.form not in _FORMS:
-            raise InputError(f"form: '{self.form}' is not one of {', '.join(_FORMS)}")
+        pick(dict.fromkeys(_FORMS), self.form, "form")
         if not self.radius_mm > 0:
             raise InputError(f"radius_mm: {self.radius_mm:g}, must be above 0")
 

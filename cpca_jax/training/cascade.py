@@ -1,36 +1,72 @@
-"""Stagewise training: a cascade's networks one after the other, each a training like any other.
+"""CNN-Cascade's training: its networks one after the other, each a training like any other.
 
 Stage k starts from the run of stage k - 1, whose weights stay as they are, adds a network and
 trains it on the slices that are still hardest (Wu et al. 2017). Every stage is a run of its own,
-so that each can be resumed, evaluated and looked at.
+so that each can be resumed, evaluated and looked at. All settings are the network's own fields
+(`models.cascade.Cascade`).
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
-from cpca_jax.errors import ConfigError, StoppedError
+import numpy as np
+
+from cpca_jax.data.store.reader import PairedSeries
+from cpca_jax.denoising.denoiser import Denoiser, denoise_volume, load_run
+from cpca_jax.errors import ConfigError
+from cpca_jax.models.cascade import Cascade
+from cpca_jax.runs import checkpoints
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runs.state import TrainState
 from cpca_jax.runtime import logs
 from cpca_jax.training import loop
+from cpca_jax.training.experiment import Parts, assemble, build_networks
+
+
+def train(experiment: Experiment, workdir: Path) -> TrainState:
+    """Train a cascade stage by stage; run again it goes on where it stopped.
+
+    Raises:
+        InputError: as for `loop.train`.
+    """
+    network = build_networks(experiment).generator
+    assert isinstance(network, Cascade)
+    if network.stages < 1 or not 0 < network.hardest <= 1:
+        raise ConfigError(
+            f"config.model.fields: stages is {network.stages}, it must be 1 or more; hardest is "
+            f"{network.hardest}, it must be in (0, 1]"
+        )
+    for number in range(1, network.stages + 1):
+        folder = stage_folder(workdir, number, network.stages)
+        if network.stages > 1:
+            logs.say(f"stage {number} of {network.stages}: {folder.name}")
+        stage = stage_experiment(experiment, number, workdir, network)
+        parts = assemble(stage)
+        if number > 1 and network.hardest < 1 and not _finished(stage, folder):
+            parts = on_hardest(parts, network.hardest)
+        state = loop.train_parts(parts, folder)
+        if int(state.step) < experiment.train.total_steps:
+            break
+    return state
 
 
 def stage_folder(workdir: Path, number: int, stages: int) -> Path:
-    """Where stage `number` (from 1) leaves its run: the last one in the folder itself."""
+    """Return where stage `number` (from 1) leaves its run: the last one in the folder itself."""
     return workdir if number == stages else workdir / f"stage{number}"
 
 
-def stage_experiment(experiment: Experiment, number: int, workdir: Path) -> Experiment:
-    """The ordinary experiment that stage `number` (from 1) of a cascade is."""
+def stage_experiment(
+    experiment: Experiment, number: int, workdir: Path, network: Cascade
+) -> Experiment:
+    """Return the ordinary experiment that stage `number` (from 1) of a cascade is."""
     fields = {**experiment.model.fields, "stages": number}
     stage = dataclasses.replace(
-        experiment,
-        model=dataclasses.replace(experiment.model, fields=fields),
-        train=dataclasses.replace(experiment.train, stages=1),
+        experiment, model=dataclasses.replace(experiment.model, fields=fields)
     )
     if number == 1:
-        return dataclasses.replace(stage, data=dataclasses.replace(stage.data, hardest=1.0))
-    earlier = stage_folder(workdir, number - 1, experiment.train.stages)
+        return stage
+    earlier = stage_folder(workdir, number - 1, network.stages)
     frozen = tuple(f"stage{k}/.*" for k in range(1, number))
     return dataclasses.replace(
         stage,
@@ -45,37 +81,47 @@ def stage_experiment(experiment: Experiment, number: int, workdir: Path) -> Expe
     )
 
 
-def train(experiment: Experiment, workdir: Path) -> TrainState:
-    """Train an experiment; one that has several stages, stage by stage.
+def _finished(stage: Experiment, folder: Path) -> bool:
+    return checkpoints.sound_step(folder) == stage.train.total_steps
 
-    Run again it goes on where it stopped: finished stages are passed over.
 
-    Raises:
-        InputError: as for `loop.train`, and for a model that has no stages.
+def on_hardest(parts: Parts, share: float) -> Parts:
+    """Return the parts with a sampler of the hardest slices.
+
+    Which slices they are depends on the run that is started from and on the store only, so that
+    a training that is resumed sees the same.
     """
-    stages = experiment.train.stages
-    if stages == 1:
-        return loop.train(experiment, workdir)
-    if experiment.model.name != "cascade":
-        raise ConfigError(
-            f"config.train.stages: {stages}; {experiment.model.name} has no stages, only cascade"
-        )
-    for number in range(1, stages + 1):
-        folder = stage_folder(workdir, number, stages)
-        logs.say(f"stage {number} of {stages}: {folder.name}")
-        state = loop.train(stage_experiment(experiment, number, workdir), folder)
-        if int(state.step) < experiment.train.total_steps:
-            break
-    return state
+    e = parts.experiment
+    denoiser = load_run(Path(e.transfer.run), step=e.transfer.step or None)
+    series = parts.sampler.series
+    places = hardest_places(denoiser, series, share, batch=e.evaluation.batch)
+    logs.say(
+        f"training on the hardest {len(places)} of {sum(len(s.full) for s in series)} slices, "
+        f"as {denoiser.name} finds them"
+    )
+    return dataclasses.replace(parts, sampler=parts.sampler.restricted(places))
 
 
-def train_to_end(experiment: Experiment, workdir: Path) -> None:
-    """Train as `train` does, for those who need a finished training.
+def hardest_places(
+    denoiser: Denoiser, series: Sequence[PairedSeries], share: float, *, batch: int
+) -> list[tuple[int, int]]:
+    """Return (series, z) of the share of all slices with the largest error, at least one.
 
-    Raises:
-        InputError: as for `train`.
-        StoppedError: it was asked to stop before the last step.
+    Wu et al. 2017 (CNN-Cascade), released code: 5 %.
     """
-    step = int(train(experiment, workdir).step)
-    if step < experiment.train.total_steps:
-        raise StoppedError(f"{workdir.name}: stopped at step {step}; run it again to go on")
+    places, errors = [], []
+    for number, one in enumerate(logs.track(series, "finding the hardest slices", len(series))):
+        errors.append(slice_errors(denoiser, one, batch=batch))
+        places += [(number, z) for z in range(len(one.full))]
+    kept = max(1, round(share * len(places)))
+    order = np.argsort(-np.concatenate(errors), kind="stable")[:kept]
+    return [places[k] for k in sorted(order.tolist())]
+
+
+def slice_errors(denoiser: Denoiser, series: PairedSeries, *, batch: int) -> np.ndarray:
+    """Return the Frobenius norm of denoised minus full dose of each slice, in network range."""
+    denoised = denoise_volume(denoiser, series.low, batch=batch, outside="clip")
+    window = denoiser.window
+    full = np.clip(series.full.astype(np.float32), window.low, window.high)
+    error: np.ndarray = np.linalg.norm((denoised - full) / window.width, axis=(1, 2))
+    return error

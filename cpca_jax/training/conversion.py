@@ -4,22 +4,21 @@ The run's folder holds one checkpoint, of step 0: the generator from the file, t
 the objective has one, and both optimisers as at the start of a training.
 """
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from cpca_jax import trees
 from cpca_jax.errors import ConfigError, WeightsError
 from cpca_jax.models import count_weights
-from cpca_jax.runs import checkpoints, config
+from cpca_jax.runs import checkpoints, config, saving
 from cpca_jax.runs.config import Experiment
-from cpca_jax.runs.state import create_state, new_player, state_shapes
-from cpca_jax.runtime import logs
-from cpca_jax.runtime.files import file_digest
+from cpca_jax.runtime import files, logs
 from cpca_jax.training.experiment import build_networks
-from cpca_jax.training.optim import adam
+from cpca_jax.training.networks import create_state, new_player, state_shapes
+from cpca_jax.training.optim import optimisers
 from cpca_jax.weights.torch_import import from_torch, read_state, recognise
 from cpca_jax.weights.torch_names import Convention
 
@@ -45,39 +44,28 @@ def convert(
     Raises:
         InputError: bad configuration, a folder with checkpoints, or weights that do not fit.
     """
-    experiment = _with_all_stages(experiment)
     networks = build_networks(experiment)
     if checkpoints.steps(workdir):
         raise ConfigError(f"{workdir.name} holds a run already; use another --workdir")
-    model, optimiser = experiment.model.name, adam(experiment.optim)
-    shapes = state_shapes(networks, optimiser).generator.params
+    model = experiment.model.name
+    players = optimisers(experiment.optim, frozen=experiment.train.frozen)
+    blank = state_shapes(networks, players).generator
+    shapes = trees.merged(blank.params, blank.statistics)
     state, layers = read_state(weights), _read_names(names)
     try:
         convention, _ = recognise(model, state, shapes, names=layers)
-        params = from_torch(model, state, shapes, names=layers)
+        leaves = from_torch(model, state, shapes, names=layers)
     except WeightsError as error:
         raise WeightsError(f"{weights.name}: {error}") from error
+    params, statistics = trees.part(leaves, blank.params), trees.part(leaves, blank.statistics)
     logs.say(f"{weights.name}: {model}, {count_weights(params)} weights, {convention.source}")
     _compare_fields(convention, networks.generator)
     key = jax.random.key(experiment.train.seed)
-    fresh = create_state(networks, optimiser, key, generator=new_player(params, optimiser))
-    workdir.mkdir(parents=True, exist_ok=True)
+    player = new_player(params, players.generator, statistics=statistics)
+    fresh = create_state(networks, players, key, generator=player)
     text = config.to_json(experiment)
-    (workdir / "config.json").write_text(text)
-    return checkpoints.save(workdir, fresh, text, about=_about(weights), keep=1)
-
-
-def _with_all_stages(experiment: Experiment) -> Experiment:
-    """Where a training would go stage by stage, the experiment whose network has them all."""
-    if experiment.train.stages == 1:
-        return experiment
-    fields = {**experiment.model.fields, "stages": experiment.train.stages}
-    return dataclasses.replace(
-        experiment,
-        model=dataclasses.replace(experiment.model, fields=fields),
-        train=dataclasses.replace(experiment.train, stages=1),
-        data=dataclasses.replace(experiment.data, hardest=1.0),
-    )
+    files.write_file(workdir / "config.json", text.encode(), shared=True)
+    return saving.save(workdir, fresh, text, about=_about(weights), keep=1)
 
 
 def _read_names(path: Path | None) -> dict[str, str] | None:
@@ -107,7 +95,7 @@ def _compare_fields(convention: Convention, generator: Any) -> None:
 
 def _about(weights: Path) -> dict[str, str]:
     return {
-        "weights": f"{weights.name}, SHA-256 {file_digest(weights)}",
+        "weights": f"{weights.name}, SHA-256 {files.file_digest(weights)}",
         "feature_network": NOTHING,
         "data": NOTHING,
     }

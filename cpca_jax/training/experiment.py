@@ -1,30 +1,27 @@
 """The parts of an experiment: from the parsed configuration to networks, objective and data."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-import flax.linen as nn
 
 from cpca_jax.data.collections.splits import held_out
 from cpca_jax.data.store.patches import AUGMENTATIONS, PatchSampler, PatchSpec
 from cpca_jax.data.store.reader import PairedSeries, Store, open_store, with_kernels
 from cpca_jax.errors import ConfigError
-from cpca_jax.metrics.protocols import Protocol, get_protocol
+from cpca_jax.metrics.protocols import PROTOCOLS, Protocol
 from cpca_jax.models import build_critic, build_generator
 from cpca_jax.objectives import losses, penalties, perceptual
 from cpca_jax.objectives.perceptual import FeatureSpec
+from cpca_jax.registry import pick
 from cpca_jax.runs.config import Experiment
-from cpca_jax.runs.state import Networks
 from cpca_jax.runtime import addresses
 from cpca_jax.training import optim, transfer
-from cpca_jax.training.steps import Objective
+from cpca_jax.training.networks import Adversary, Networks, PatchGeometry
+from cpca_jax.training.objective import Objective
 from cpca_jax.units import Window
 from cpca_jax.weights import feature_network
 from cpca_jax.weights.feature_network import FeatureNetwork
 
-CARRY_CHOICES = ("carry", "fresh")
+CARRY, FRESH = "carry", "fresh"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +40,14 @@ class Parts:
 
 
 def assemble(experiment: Experiment) -> Parts:
-    """Build the parts; every name, file and store that the configuration mentions is checked.
+    """Build the parts; check every name, file and store that the configuration mentions.
 
     Raises:
         InputError: whatever is wrong, before any computation.
     """
     addresses.refuse("config.data.store", experiment.data.store)
     addresses.refuse("config.transfer.run", experiment.transfer.run)
-    protocol = get_protocol(experiment.evaluation.protocol)
+    protocol = pick(PROTOCOLS, experiment.evaluation.protocol, "config.evaluation.protocol")
     networks = build_networks(experiment)
     store = open_store(_store_path(experiment))
     sampler, validation = _data(experiment, store)
@@ -69,41 +66,33 @@ def assemble(experiment: Experiment) -> Parts:
 
 
 def build_networks(experiment: Experiment) -> Networks:
-    """Generator and, where the objective has an adversarial term, the critic."""
+    """Build the generator and, where the objective has an adversarial term, the critic."""
     _check_names(experiment)
-    model = experiment.model
+    model, data = experiment.model, experiment.data
     generator = build_generator(model.name, slices=model.slices, **model.fields)
-    smallest = getattr(generator, "smallest_edge", 1)
-    if experiment.data.patch < smallest:
+    if data.patch < generator.smallest_edge:
         raise ConfigError(
-            f"config.data.patch: {experiment.data.patch}; {model.name} needs {smallest} or more"
+            f"config.data.patch: {data.patch}; {model.name} needs {generator.smallest_edge} or more"
         )
-    return Networks(
-        generator,
-        _build_critic(experiment),
-        slices=model.slices,
-        patch=experiment.data.patch,
-        margin=experiment.data.margin,
-        centres=experiment.data.centres,
-        constraint=penalties.PENALTIES[experiment.loss.penalty].constraint,
-    )
+    geometry = PatchGeometry(model.slices, data.patch, data.margin, data.centres)
+    return Networks(generator, _build_adversary(experiment), geometry)
 
 
-def _build_critic(experiment: Experiment) -> nn.Module | None:
+def _build_adversary(experiment: Experiment) -> Adversary | None:
     if not experiment.loss.adversarial:
         return None
     name, centres = experiment.critic.name, experiment.data.centres
     critic = build_critic(name, **experiment.critic.fields)
-    together = getattr(critic, "slices", 1)
-    if together not in {1, centres}:
+    if critic.slices not in {1, centres}:
         raise ConfigError(
-            f"config.data.centres: {centres}; the critic {name} scores {together} slices together"
+            f"config.data.centres: {centres}; the critic {name} scores {critic.slices} slices "
+            "together"
         )
-    return critic
+    return Adversary(critic, penalties.PENALTIES[experiment.loss.penalty].constraint)
 
 
 def build_objective(experiment: Experiment, features: FeatureSpec) -> Objective:
-    """Weights, penalty, rates and window of the training step."""
+    """Collect the weights, penalty, rates and window of the training step."""
     return Objective(
         loss=experiment.loss,
         optim=experiment.optim,
@@ -117,7 +106,7 @@ def build_objective(experiment: Experiment, features: FeatureSpec) -> Objective:
 
 
 def load_features(experiment: Experiment) -> FeatureNetwork:
-    """The feature network of the perceptual term and metric."""
+    """Load the feature network of the perceptual term and metric."""
     chosen = experiment.perceptual
     return feature_network.load_feature_network(
         chosen.network, tap=chosen.tap, weights=chosen.weights, seed=experiment.train.seed
@@ -125,16 +114,18 @@ def load_features(experiment: Experiment) -> FeatureNetwork:
 
 
 def _check_names(e: Experiment) -> None:
-    require_name("data.augmentation", e.data.augmentation, AUGMENTATIONS)
-    require_name("loss.adversarial_form", e.loss.adversarial_form, losses.ADVERSARIAL)
-    require_name("loss.penalty", e.loss.penalty, penalties.PENALTIES)
-    require_name("perceptual.reduction", e.perceptual.reduction, perceptual.REDUCTIONS)
-    require_name("perceptual.norm", e.perceptual.norm, perceptual.NORMS)
-    require_name("optim.decay", e.optim.decay, optim.SCHEDULES)
-    rules = {**transfer.INFLATIONS, transfer.FRESH: None}
-    require_name("transfer.rule", e.transfer.rule, rules)
-    require_name("transfer.critic", e.transfer.critic, dict.fromkeys(CARRY_CHOICES))
-    require_name("transfer.optimizer", e.transfer.optimizer, dict.fromkeys(CARRY_CHOICES))
+    """Refuse names that only a training needs and that no row of a table has."""
+    rules = dict.fromkeys([*transfer.INFLATIONS, transfer.FRESH])
+    carried = dict.fromkeys([CARRY, FRESH])
+    pick(AUGMENTATIONS, e.data.augmentation, "config.data.augmentation")
+    pick(losses.ADVERSARIAL, e.loss.adversarial_form, "config.loss.adversarial_form")
+    pick(penalties.PENALTIES, e.loss.penalty, "config.loss.penalty")
+    pick(perceptual.REDUCTIONS, e.perceptual.reduction, "config.perceptual.reduction")
+    pick(perceptual.NORMS, e.perceptual.norm, "config.perceptual.norm")
+    pick(optim.SCHEDULES, e.optim.decay, "config.optim.decay")
+    pick(rules, e.transfer.rule, "config.transfer.rule")
+    pick(carried, e.transfer.critic, "config.transfer.critic")
+    pick(carried, e.transfer.optimizer, "config.transfer.optimizer")
     for part, fields in (("model", e.model.fields), ("critic", e.critic.fields)):
         if "dtype" in fields:  # a training would not heed it, and say so nowhere
             raise ConfigError(
@@ -153,6 +144,7 @@ def _store_path(experiment: Experiment) -> Path:
 
 
 def _data(experiment: Experiment, store: Store) -> tuple[PatchSampler, tuple[PairedSeries, ...]]:
+    """Choose the training series' sampler and the validation series."""
     data = experiment.data
     spec = PatchSpec(
         size=data.patch,
@@ -171,13 +163,3 @@ def _data(experiment: Experiment, store: Store) -> tuple[PatchSampler, tuple[Pai
     elif data.validation_split:
         validation = with_kernels(store.split(data.validation_split), data.kernels)
     return PatchSampler(train, spec), validation
-
-
-def require_name(key: str, name: str, table: Mapping[str, Callable[..., Any] | Any]) -> None:
-    """Refuse a name that no row of a table has.
-
-    Raises:
-        ConfigError: names the key, the value and the rows.
-    """
-    if name not in table:
-        raise ConfigError(f"config.{key}: '{name}' is not one of {', '.join(table)}")

@@ -1,31 +1,28 @@
 """Training: the loop, and where it starts from."""
 
-import dataclasses
-import fcntl
 import math
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from types import FrameType
 
 import jax
 
 from cpca_jax.data.store.patches import PatchSpec, prefetch
-from cpca_jax.errors import InputError
-from cpca_jax.runs import checkpoints, config
+from cpca_jax.metrics.table import drawn
+from cpca_jax.runs import checkpoints, config, saving
 from cpca_jax.runs.config import Experiment
-from cpca_jax.runs.state import STEP_KEY, Networks, TrainState
-from cpca_jax.runtime import logs, processes
+from cpca_jax.runs.state import STEP_KEY, TrainState
+from cpca_jax.runtime import files, locks, logs, processes
 from cpca_jax.runtime.sharding import Placement, choose_devices
+from cpca_jax.runtime.signals import Stop, stop_asked
 from cpca_jax.training.experiment import Parts, assemble
 from cpca_jax.training.feed import Feeder, Sent, received
-from cpca_jax.training.hardest import on_hardest
+from cpca_jax.training.networks import Networks
+from cpca_jax.training.objective import Objective
 from cpca_jax.training.resume import about, resume
 from cpca_jax.training.start import starting_state
-from cpca_jax.training.steps import Objective, draws_per_step, make_train_step, unrolled_here
+from cpca_jax.training.steps import draws_per_step, make_train_step, unrolled_here
 from cpca_jax.training.validation import Validation
 from cpca_jax.types import Params, RandomKey, Scalars
 
@@ -41,31 +38,29 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
             had another configuration.
         FloatingPointError: the training diverged; the last sound checkpoint is left.
     """
-    parts = assemble(experiment)
+    return train_parts(assemble(experiment), workdir)
+
+
+def train_parts(parts: Parts, workdir: Path) -> TrainState:
+    """Train as `train` does, for whoever has the parts already, perhaps with another sampler."""
+    experiment = parts.experiment
     placement = choose_devices(experiment.data.batch, wanted=experiment.compute.devices)
     workdir.mkdir(parents=True, exist_ok=True)
-    with _only_run(workdir) if processes.is_first() else nullcontext(), _stop_signal() as stop:
+    alone = locks.hold(workdir / ".lock", workdir.name, "another training is running in it")
+    with alone if processes.is_first() else nullcontext(), stop_asked() as stop:
         state = resume(parts, workdir)
-        if state is None or int(state.step) < experiment.train.total_steps:
-            parts = on_hardest(parts, say=logs.say)
         if state is None:
             state = starting_state(parts, placement, say=logs.say)
             if processes.is_first():
-                (workdir / "config.json").write_text(config.to_json(experiment))
+                text = config.to_json(experiment)
+                files.write_file(workdir / "config.json", text.encode(), shared=True)
         return _Training(parts, placement, workdir, stop).run(state)
-
-
-@dataclasses.dataclass
-class _Stop:
-    """Set by SIGTERM or the first Ctrl-C: save and end."""
-
-    asked: bool = False
 
 
 class _Training:
     """The loop's order: step, log, validate, save."""
 
-    def __init__(self, parts: Parts, placement: Placement, workdir: Path, stop: _Stop) -> None:
+    def __init__(self, parts: Parts, placement: Placement, workdir: Path, stop: Stop) -> None:
         self.parts, self.placement, self.workdir, self.stop = parts, placement, workdir, stop
         self.feeder = Feeder(
             parts.sampler,
@@ -156,20 +151,20 @@ class _Training:
             return
         step = int(state.step)
         # On the host: a process scores by itself what lies on the devices of all.
-        scores = self.validation.scores(jax.device_get(state.generator.params))
+        scores = self.validation.scores(jax.device_get(state.generator))
         epoch = step / self.config.steps_per_epoch
         line = {"epoch": epoch} | scores
         log.write("validation", step, line)
         both = (
-            f"{m} {scores[m]:.{digits}f} (low dose {scores['low_' + m]:.{digits}f})"
-            for m, digits in (("psnr", 2), ("ssim", 4), ("perceptual", 4))
+            f"{m.label} {m.show(scores[name])} (low dose {m.show(scores['low_' + name])})"
+            for name, m in drawn().items()
         )
         logs.say(f"  epoch {epoch:g}: validation {', '.join(both)}")
 
     def _save(self, state: TrainState) -> None:
         if not processes.is_first():
             return
-        checkpoints.save(
+        saving.save(
             self.workdir,
             state,
             config.to_json(self.parts.experiment),
@@ -200,32 +195,3 @@ def _compiled_step(  # type: ignore[no-untyped-def]
         return train_step(state, received(sent, held, spec), feature_params, key)
 
     return jax.jit(step, donate_argnums=0, out_shardings=placement.everywhere)
-
-
-@contextmanager
-def _only_run(workdir: Path) -> Iterator[None]:
-    """Hold the folder; the lock goes with the process, however it ends."""
-    with (workdir / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"{workdir.name}: another training is running in it") from error
-        yield
-
-
-@contextmanager
-def _stop_signal() -> Iterator[_Stop]:
-    """SIGTERM or Ctrl-C asks for a stop after the step; a second one ends at once."""
-    stop = _Stop()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        stop.asked = True
-        signal.signal(number, previous[number])
-
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    previous = {int(number): signal.signal(number, ask) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

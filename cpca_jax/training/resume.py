@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from cpca_jax.errors import CheckpointError, ConfigError
-from cpca_jax.runs import checkpoints, config
+from cpca_jax.runs import checkpoints, config, saving
 from cpca_jax.runs.config import Experiment
-from cpca_jax.runs.state import TrainState, state_shapes
+from cpca_jax.runs.state import TrainState
 from cpca_jax.runtime import logs, processes
 from cpca_jax.training.experiment import Parts
-from cpca_jax.training.optim import adam
+from cpca_jax.training.networks import state_shapes
 
 # What may differ when a run is resumed: nothing that a result depends on. The data and the
 # feature network are held to by their digests, wherever their files lie now.
@@ -70,8 +70,8 @@ def resume(parts: Parts, workdir: Path) -> TrainState | None:
             f"{workdir.name} holds a run that differs: {'; '.join(changed)}. Use another --workdir"
         )
     logs.say(f"resuming {workdir.name} at step {step}")
-    template = state_shapes(parts.networks, adam(parts.experiment.optim))
-    return checkpoints.restore_state(workdir, template, step=step)
+    template = state_shapes(parts.networks, parts.objective.optimisers)
+    return saving.restore_state(workdir, template, step=step)
 
 
 def differences(ours: Experiment, theirs: Experiment) -> list[str]:

@@ -7,14 +7,14 @@ import jax
 
 from cpca_jax import trees
 from cpca_jax.errors import ConfigError
-from cpca_jax.runs import checkpoints, config
+from cpca_jax.runs import checkpoints, config, saving
 from cpca_jax.runs.config import Experiment, TransferConfig
-from cpca_jax.runs.state import STEP_KEY, TrainState, create_state, state_shapes
+from cpca_jax.runs.state import STEP_KEY, TrainState
 from cpca_jax.runtime.sharding import Placement
 from cpca_jax.training import transfer
-from cpca_jax.training.experiment import Parts, build_networks
+from cpca_jax.training.experiment import FRESH, Parts
 from cpca_jax.training.feed import Feeder, received
-from cpca_jax.training.optim import adam
+from cpca_jax.training.networks import create_state
 from cpca_jax.training.steps import make_critic_step, unrolled_here
 
 Say = Callable[[str], None]
@@ -38,7 +38,7 @@ def starting_state(parts: Parts, placement: Placement, *, say: Say) -> TrainStat
     """
     experiment = parts.experiment
     key = jax.random.key(experiment.train.seed)
-    state = create_state(parts.networks, adam(experiment.optim), key)
+    state = create_state(parts.networks, parts.objective.optimisers, key)
     if experiment.transfer.run:
         _require_same_fold(experiment)
         state = _transferred(state, experiment.transfer, say=say)
@@ -62,25 +62,28 @@ def _require_same_fold(experiment: Experiment) -> None:
 
 def _transferred(state: TrainState, chosen: TransferConfig, *, say: Say) -> TrainState:
     """Put the 2D run's players in place of the fresh ones."""
-    source = _load(Path(chosen.run), chosen.step or None)
-    carry = chosen.optimizer == "carry"
+    run = Path(chosen.run)
+    step = checkpoints.require_step(run, step=chosen.step or None)
+    trained = saving.restore_player(run, "generator", step=step)
+    carry = chosen.optimizer != FRESH
     rules: transfer.Rules = ((".*", chosen.rule),)
     if chosen.rule == transfer.FRESH:
         rules = _fresh_where_new(state)
     rules = (*((name, transfer.FRESH) for name in chosen.fresh), *rules)
     generator, report = transfer.inflate_player(
-        source.generator, state.generator, rules=rules, optimizer=carry
+        trained, state.generator, rules=rules, optimizer=carry
     )
-    say(f"transfer from {Path(chosen.run).name}, step {int(source.step)}, rule '{chosen.rule}'")
+    say(f"transfer from {run.name}, step {step}, rule '{chosen.rule}'")
     say(f"  generator: {report}")
     state = state.replace(generator=generator)
     if state.critic is None:
         return state
-    if source.critic is None or chosen.critic == "fresh":
-        why = "the 2D run had none" if source.critic is None else "as asked"
-        say(f"  critic: from scratch ({why})")
+    had_critic = checkpoints.holds(run, "critic", step=step)
+    if not had_critic or chosen.critic == FRESH:
+        say(f"  critic: from scratch ({'as asked' if had_critic else 'the 2D run had none'})")
         return state
-    critic, _ = transfer.inflate_player(source.critic, state.critic, optimizer=carry)
+    source = saving.restore_player(run, "critic", step=step)
+    critic, _ = transfer.inflate_player(source, state.critic, optimizer=carry)
     say(f"  critic: carried over, {'with' if carry else 'without'} its optimiser's moments")
     return state.replace(critic=critic)
 
@@ -90,14 +93,6 @@ def _fresh_where_new(state: TrainState) -> transfer.Rules:
     leaves = trees.by_name(state.generator.params)
     names = [name for name, leaf in leaves.items() if leaf.ndim > 4]
     return (*((name, transfer.FRESH) for name in names), *transfer.CENTRE_RULES)
-
-
-def _load(run: Path, step: int | None) -> TrainState:
-    """A run's full state, in the structure its own configuration gives."""
-    found = checkpoints.require_step(run, step=step)
-    experiment = config.parse(checkpoints.read_config(run, step=found))
-    like = state_shapes(build_networks(experiment), adam(experiment.optim))
-    return checkpoints.restore_state(run, like, step=found)
 
 
 def _warm_up(parts: Parts, state: TrainState, placement: Placement, *, say: Say) -> TrainState:

@@ -16,6 +16,7 @@ from jax import Array
 from jaxtyping import Float
 
 from cpca_jax.errors import CheckpointError, ConfigError
+from cpca_jax.registry import Registry
 from cpca_jax.runs.state import Player
 from cpca_jax.trees import by_name, like
 from cpca_jax.types import Params
@@ -46,11 +47,9 @@ def symmetric(kernel: Kernel, size: int) -> Kernel:
     return profile.reshape(size, *[1] * kernel.ndim) * kernel
 
 
-INFLATIONS: dict[str, Callable[[Kernel, int], Kernel]] = {
-    "centre": centre,
-    "average": average,
-    "symmetric": symmetric,
-}
+INFLATIONS: Registry[Callable[[Kernel, int], Kernel]] = Registry(
+    "inflation rule", {"centre": centre, "average": average, "symmetric": symmetric}
+)
 # Take the leaf from `fresh`: the only way to leave the source's leaf behind.
 FRESH = "fresh"
 CENTRE_RULES: Rules = ((".*", "centre"),)
@@ -134,12 +133,16 @@ def inflate_player(
         optimizer: carry Adam's moments too. Weights that were not there start with none.
     """
     params, report = inflate(source.params, target.params, rules=rules, fresh=target.params)
+    statistics, _ = inflate(
+        source.statistics, target.statistics, rules=rules, fresh=target.statistics
+    )
+    grown = target.replace(params=params, statistics=statistics)
     if not optimizer:
-        return target.replace(params=params), report
-    # Moments are named like the parameters they belong to, under "mu/" and "nu/".
-    under = [*((rf"(?:mu|nu)/(?:{pattern})", rule) for pattern, rule in rules), ("count", "centre")]
+        return grown, report
+    # Moments are named like the parameters they belong to, such as "adam/mu/conv1/kernel".
+    under = [*((rf"(?:.*/)?[mn]u/(?:{pattern})", rule) for pattern, rule in rules), *CENTRE_RULES]
     opt_state, _ = inflate(source.opt_state, target.opt_state, rules=under, fresh=target.opt_state)
-    return Player(params=params, opt_state=opt_state), report
+    return grown.replace(opt_state=opt_state), report
 
 
 def _grow(leaf: Array, shape: Any, inflation: Callable[[Kernel, int], Kernel]) -> Array:
@@ -161,6 +164,6 @@ def _rule(name: str, rules: Rules) -> str:
     for pattern, rule in rules:
         if re.fullmatch(pattern, name):
             if rule != FRESH and rule not in INFLATIONS:
-                raise ConfigError(f"transfer rule '{rule}' is not one of {[*INFLATIONS, FRESH]}")
+                INFLATIONS.pick(rule, "transfer rule")
             return rule
     raise ConfigError(f"no transfer rule covers the parameter {name}")

@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from cpca_jax.data.store.reader import PairedSeries
-from cpca_jax.denoising.denoiser import TrainedModel, denoise_slices
+from cpca_jax.denoising.denoiser import Denoiser, denoise_slices
 from cpca_jax.evaluation.scoring import (
-    METRICS,
     Target,
     make_target,
     middle,
@@ -17,8 +16,8 @@ from cpca_jax.evaluation.scoring import (
     score_slices,
     slice_parts,
 )
+from cpca_jax.runs.state import Player
 from cpca_jax.training.experiment import Parts
-from cpca_jax.types import Params
 
 Scored = Mapping[str, Float[np.ndarray, "..."]]
 
@@ -59,17 +58,23 @@ class Validation:
         self._batch = min(parts.experiment.evaluation.batch, most)
         self._kept = 0
 
-    def scores(self, params: Params) -> dict[str, float]:
+    def scores(self, generator: Player) -> dict[str, float]:
         """The mean of every metric over the slices; that of low dose as "low_...".
 
         Args:
-            params: the generator's weights.
+            generator: its weights and moments, on the host.
 
         Returns:
             Empty where there are no validation slices.
         """
         parts = self._parts
-        model = TrainedModel("model", parts.networks, params, parts.window)
+        denoiser = Denoiser(
+            "the network",
+            parts.networks.generator,
+            generator.params,
+            parts.window,
+            statistics=generator.statistics,
+        )
         outside = outside_of(parts.window, parts.protocol)
         own, low = [], []
         for chosen in self._slices:
@@ -77,7 +82,7 @@ class Validation:
             first, last = chosen.stretch
             neighbours = chosen.series.low[first:last]
             denoised = denoise_slices(
-                model, neighbours, chosen.start - first, self._batch, outside=outside
+                denoiser, neighbours, chosen.start - first, self._batch, outside=outside
             )[: chosen.stop - chosen.start]
             own.append(score_slices(denoised, target, parts.protocol, parts.features))
             low.append(of_low)
@@ -102,7 +107,7 @@ class Validation:
 def _choose(parts: Parts) -> Iterator[_Slices]:
     """A few slices at a time of all validation series."""
     each = -(-parts.experiment.train.validation_slices // max(len(parts.validation), 1))
-    batch, deep = parts.experiment.evaluation.batch, parts.networks.slices > 1
+    batch, deep = parts.experiment.evaluation.batch, parts.networks.geometry.slices > 1
     for series in parts.validation:
         for start, stop, stretch in slice_parts(series, middle(series, each), batch, deep=deep):
             yield _Slices(series, start, stop, stretch)
@@ -111,6 +116,5 @@ def _choose(parts: Parts) -> Iterator[_Slices]:
 def _means(scored: Sequence[Scored]) -> dict[str, float]:
     return {
         metric: float(np.mean(np.concatenate([scores[metric] for scores in scored])))
-        for metric in METRICS
-        if scored
+        for metric in (scored[0] if scored else ())
     }

@@ -2,13 +2,13 @@
 
 import dataclasses
 import hashlib
-import http.client
-import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cpca_jax.errors import ConfigError, WeightsError
-from cpca_jax.weights.vgg_files import whole_file
+
+# Of silence, after which a server is given up; and how often a failed transfer is tried again.
+_SECONDS, _RETRIES = 60, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +55,13 @@ DOWNLOADS: dict[str, Download] = {
 
 def is_published(path: Path, known: Download) -> bool:
     """Whether a file is the published one, by its hash."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, known.new_hash).hexdigest()
-    return found.startswith(known.hexdigest)
+    return _hash(path, known).startswith(known.hexdigest)
 
 
 def download(name: str, cache: Path | None) -> Path:
     """Fetch a published file into the cache, unless it is there.
+
+    A transfer that breaks off or brings something else is tried again, twice.
 
     Args:
         name: a key of DOWNLOADS.
@@ -82,22 +82,67 @@ def download(name: str, cache: Path | None) -> Path:
     path = cache / known.file_name
     if path.is_file() and is_published(path, known):
         return path
-    summed = known.new_hash()
     try:
-        with whole_file(path) as file, urllib.request.urlopen(known.url, timeout=60) as reply:
-            while piece := reply.read(1 << 20):
-                file.write(piece)
-                summed.update(piece)
-                if file.tell() > known.limit:
-                    raise WeightsError(f"{path.name}: longer than {known.limit} bytes; not kept")
-            if not summed.hexdigest().startswith(known.hexdigest):
-                raise WeightsError(
-                    f"{path.name}: {known.algorithm} {summed.hexdigest()}, expected "
-                    f"{known.hexdigest}; not kept: fetch it another way and give its path"
-                )
-    except (OSError, http.client.HTTPException) as error:
+        _fetch(known, cache)
+    except _WrongHash as error:
+        raise WeightsError(str(error)) from error
+    except OSError as error:  # of the disk or, as all that `requests` raises, of the network
         raise WeightsError(
             f"{path.name}: download failed ({type(error).__name__}); fetch it another way "
             "and give its path"
         ) from error
     return path
+
+
+class _WrongHash(ValueError):
+    """A file is not the published one; pooch fetches again after a ValueError."""
+
+
+def _fetch(known: Download, cache: Path) -> None:
+    """Fetch a file under a temporary name, check it there, then give it its name."""
+    import pooch
+
+    def get(url: str, output: str, shelf: pooch.Pooch) -> None:
+        with open(output, "wb") as file:
+            get_url = pooch.HTTPDownloader(timeout=_SECONDS)
+            get_url(url, _Limited(file, known), shelf)
+        # Checked here and not by pooch, which wants a whole hash: torchvision publishes the first
+        # digits of its own.
+        found = _hash(Path(output), known)
+        if not found.startswith(known.hexdigest):
+            raise _WrongHash(
+                f"{known.file_name}: {known.algorithm} {found}, expected {known.hexdigest}; "
+                "not kept: fetch it another way and give its path"
+            )
+
+    pooch.get_logger().setLevel("WARNING")
+    shelf = pooch.create(
+        cache,
+        base_url="",
+        registry={known.file_name: None},
+        urls={known.file_name: known.url},
+        retry_if_failed=_RETRIES,
+    )
+    (cache / known.file_name).unlink(missing_ok=True)  # another file, which pooch would leave
+    shelf.fetch(known.file_name, downloader=get)
+
+
+class _Limited:
+    """A file that refuses to grow beyond a download's limit."""
+
+    def __init__(self, file: BinaryIO, known: Download) -> None:
+        self._file, self._known = file, known
+
+    def write(self, piece: bytes) -> None:
+        if self._file.tell() + len(piece) > self._known.limit:
+            limit = self._known.limit
+            raise WeightsError(f"{self._known.file_name}: longer than {limit} bytes; not kept")
+        self._file.write(piece)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _hash(path: Path, known: Download) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, known.new_hash).hexdigest()

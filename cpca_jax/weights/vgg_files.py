@@ -6,12 +6,8 @@ refuses all others. Every reader returns flat float arrays by "conv1_1/kernel" a
 the file's name, so that `vgg.checked` can say what was left over.
 """
 
-import contextlib
-import io
-import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ import numpy as np
 from cpca_jax.errors import WeightsError
 from cpca_jax.models.vgg import Architecture, digest
 from cpca_jax.objectives.perceptual import SOURCES
+from cpca_jax.runtime.files import whole_file
 from cpca_jax.weights.array_files import read_npz, read_safetensors
 from cpca_jax.weights.torch_pickles import read_torch
 
@@ -102,22 +99,6 @@ def write_npz(path: Path, source: str, arrays: Mapping[str, np.ndarray]) -> None
     texts = {key: np.array(text) for key, text in facts.items()}
     with whole_file(path) as file:
         np.savez(file, allow_pickle=False, **texts, **arrays)
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[io.BufferedWriter]:
-    """A file that gets its name only when it is complete, and leaves nothing otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _by_layer(state: Mapping[str, np.ndarray], architecture: Architecture) -> _Arrays:

@@ -6,10 +6,10 @@ import pytest
 import tiny
 
 from cpca_jax.denoising import slab
-from cpca_jax.denoising.denoiser import TrainedModel, denoise_volume
+from cpca_jax.denoising.denoiser import Denoiser, denoise_volume
 from cpca_jax.denoising.slab import fitting_slab, slab_bytes
-from cpca_jax.runs.state import init_generator
 from cpca_jax.training.experiment import build_networks
+from cpca_jax.training.networks import init_generator
 from cpca_jax.units import Window
 
 SHAPE = (40, 40)
@@ -19,8 +19,8 @@ SHAPE = (40, 40)
 def model(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("slab")
     networks = build_networks(tiny.configuration(folder, model__slices=request.param))
-    params = init_generator(networks, jax.random.key(0))
-    return TrainedModel("tiny", networks, params, Window(-300.0, 300.0))
+    params, _ = init_generator(networks, jax.random.key(0))
+    return Denoiser("tiny", networks.generator, params, Window(-300.0, 300.0))
 
 
 def test_the_slab_is_the_largest_that_fits(model):

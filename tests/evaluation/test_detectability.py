@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cpca_jax.denoising.denoiser import TrainedModel, load_run
+from cpca_jax.denoising.denoiser import Denoiser, load_run
 from cpca_jax.errors import ConfigError, InputError
 from cpca_jax.evaluation import detectability
 from cpca_jax.evaluation.detectability import DetectabilityRow, measure_detectability
-from cpca_jax.runs.state import Networks
 from cpca_jax.simulation.lesions import LesionTask, Place, Places
 from cpca_jax.simulation.matched_scans import MatchedScans, Scan, phantom_scans
 from cpca_jax.units import Window
@@ -24,12 +23,15 @@ METHODS = ["low dose", "full dose", "identity", "flat"]
 class Flat(nn.Module):
     """The denoiser that leaves nothing of noise or lesion."""
 
+    slices = smallest_edge = 1
+    dtype = jnp.float32
+
     @nn.compact
     def __call__(self, slab: jnp.ndarray) -> jnp.ndarray:
         return jnp.full_like(slab, 0.5)
 
 
-FLAT = TrainedModel("flat", Networks(Flat(), None, slices=1, patch=1), {}, Window(-1000, 1000))
+FLAT = Denoiser("flat", Flat(), {}, Window(-1000, 1000))
 
 
 def matched(seed: int, slices: int = 12) -> MatchedScans:
@@ -95,11 +97,13 @@ def test_slices_are_denoised_with_their_neighbours_and_only_where_regions_lie() 
     """A network that answers with the slice above."""
 
     class Above(nn.Module):
+        slices, smallest_edge, dtype = 3, 1, jnp.float32
+
         @nn.compact
         def __call__(self, slab: jnp.ndarray) -> jnp.ndarray:
             return slab[:, 2:]
 
-    above = TrainedModel("above", Networks(Above(), None, slices=3, patch=1), {}, Window(-99, 999))
+    above = Denoiser("above", Above(), {}, Window(-99, 999))
     volume = np.arange(9, dtype=np.int16)[:, None, None] * np.ones((1, 5, 5), np.int16)
     answer = detectability._denoised(above, 2, Scan(volume, volume), range(3, 6))
     assert answer[:, 0, 0].tolist() == [0, 1, 2, 4, 5, 6, 6, 7, 8]

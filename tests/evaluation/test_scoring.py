@@ -9,11 +9,12 @@ import tiny
 from skimage.metrics import peak_signal_noise_ratio
 
 from cpca_jax.data.store.reader import open_store
+from cpca_jax.denoising.denoiser import Denoiser, denoise_volume
 from cpca_jax.errors import InputError
 from cpca_jax.evaluation import scoring
 from cpca_jax.metrics.protocols import PROTOCOLS
 from cpca_jax.models import build_generator
-from cpca_jax.runs.state import Networks, init_generator
+from cpca_jax.training.networks import Networks, PatchGeometry, init_generator
 from cpca_jax.units import Window
 from cpca_jax.weights import feature_network
 
@@ -22,8 +23,8 @@ WINDOW = Window(-300, 300)
 
 def trained(slices, name="a model"):
     module = build_generator("cpca", slices=slices, features=4)
-    networks = Networks(module, None, slices=slices, patch=20)
-    return scoring.TrainedModel(name, networks, init_generator(networks, jax.random.key(1)), WINDOW)
+    networks = Networks(module, None, PatchGeometry(slices, 20))
+    return Denoiser(name, module, init_generator(networks, jax.random.key(1))[0], WINDOW)
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +36,20 @@ def series(tmp_path_factory):
 @pytest.mark.parametrize("slices", [1, 3, 5])
 def test_the_batch_makes_no_difference(series, slices):
     model = trained(slices)
-    whole = scoring.denoise_volume(model, series.low, batch=7)
+    whole = denoise_volume(model, series.low, batch=7)
     for batch in (1, 3, 16):
-        parts = scoring.denoise_volume(model, series.low, batch=batch)
+        parts = denoise_volume(model, series.low, batch=batch)
         np.testing.assert_allclose(parts, whole, atol=1e-2)
 
 
 def test_a_slice_is_made_from_its_neighbours_and_ends_are_replicated(series):
     model = trained(3)
     volume = np.asarray(series.low)
-    got = scoring.denoise_volume(model, volume)
+    got = denoise_volume(model, volume)
     padded = np.concatenate([volume[:1], volume, volume[-1:]])
     for z in (0, 3, len(volume) - 1):
         window = WINDOW.normalise(padded[z : z + 3])[None, ..., None]
-        want = WINDOW.to_hu(model.networks.denoise(model.params, window)[0, 0, ..., 0])
+        want = WINDOW.to_hu(model.module.apply(model.variables, window)[0, 0, ..., 0])
         clipped = volume[z] - np.clip(volume[z], -300, 300)
         np.testing.assert_allclose(got[z], want + clipped, atol=1e-2)
 
@@ -57,8 +58,8 @@ def test_outside_the_window_hu_are_restored_or_clipped(series):
     model = trained(1)
     volume = np.asarray(series.low).copy()
     volume[2, 20, 20] = 3000
-    restored = scoring.denoise_volume(model, volume)
-    clipped = scoring.denoise_volume(model, volume, outside="clip")
+    restored = denoise_volume(model, volume)
+    clipped = denoise_volume(model, volume, outside="clip")
     assert restored[2, 20, 20] == pytest.approx(clipped[2, 20, 20] + 2700, abs=1e-2)
     inside = (volume > -300) & (volume < 300)
     np.testing.assert_allclose(restored[inside], clipped[inside], atol=1e-3)
@@ -66,13 +67,13 @@ def test_outside_the_window_hu_are_restored_or_clipped(series):
 
 def test_slices_too_small_for_the_network_are_refused():
     with pytest.raises(InputError, match=r"slices of \(8, 40\); a model needs 9 or more"):
-        scoring.denoise_volume(trained(1), np.zeros((2, 8, 40), np.int16))
+        denoise_volume(trained(1), np.zeros((2, 8, 40), np.int16))
 
 
 @pytest.mark.parametrize("shape", [(17, 23), (41, 30)])
 def test_any_slice_size_works(shape):
     volume = np.random.default_rng(0).integers(-100, 100, (2, *shape)).astype(np.int16)
-    assert scoring.denoise_volume(trained(1), volume).shape == volume.shape
+    assert denoise_volume(trained(1), volume).shape == volume.shape
 
 
 def test_scores_are_of_the_slices_they_name(series):
@@ -88,15 +89,15 @@ def test_scores_are_of_the_slices_they_name(series):
                 for v in (series.full, series.low)
             )
             want = peak_signal_noise_ratio(a, b, data_range=1.0)
-            assert row.psnr == pytest.approx(want, rel=1e-6)
-            assert row.perceptual > 0
+            assert row.scores["psnr"] == pytest.approx(want, rel=1e-6)
+            assert row.scores["perceptual"] > 0
     means = scoring.mean_scores(rows)
     assert list(means) == [scoring.LOW_DOSE, "a model"]
 
 
 def test_scored_slices_equal_the_denoised_volume(series):
     model, features = trained(5), feature_network.load_feature_network("random", tap="relu1_2")
-    volume = scoring.denoise_volume(model, series.low, outside="clip")
+    volume = denoise_volume(model, series.low, outside="clip")
     parts = scoring.evaluate_series(
         [model], series, PROTOCOLS["deck"], features, batch=2, chosen=range(2, 6)
     )
@@ -117,7 +118,7 @@ def test_across_a_gap_there_are_no_neighbours(series):
     parts = list(scoring.evaluate_series([model], gap, PROTOCOLS["deck"], features, batch=4))
     got = np.concatenate([images["a model"] for _, images in parts])
     want = [
-        scoring.denoise_volume(model, series.low[part], outside="clip")
+        denoise_volume(model, series.low[part], outside="clip")
         for part in (slice(0, 4), slice(4, 7))
     ]
     np.testing.assert_allclose(got, np.concatenate(want), atol=1e-2)

@@ -201,7 +201,7 @@ def test_a_killed_command_goes_on(tmp_path):
     command = [sys.executable, str(CHECKOUT / "prepare.py"), "--input", str(tmp_path / "in")]
     process = subprocess.Popen([*command, "--output", str(tmp_path / "out")], cwd=CHECKOUT)
     progress = tmp_path / ".out.partial" / "progress.jsonl"
-    while process.poll() is None and not progress.exists():
+    while process.poll() is None and not (progress.exists() and progress.stat().st_size):
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

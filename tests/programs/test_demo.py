@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from configs.demo import get_config
 from cpca_jax.errors import StoppedError
+from cpca_jax.preparation import prepare
 from cpca_jax.programs import demo
 from cpca_jax.training import cascade
 
@@ -19,7 +19,16 @@ def test_a_stop_ends_the_demo(tmp_path, monkeypatch):
         return SimpleNamespace(step=3)
 
     monkeypatch.setattr(cascade, "train", train)
-    monkeypatch.setattr(demo, "prepare_phantoms", lambda *given, **named: None)
+    monkeypatch.setattr(prepare, "prepare_phantoms", lambda *given, **named: None)
     with pytest.raises(StoppedError, match="CPCA-1: stopped at step 3"):
-        demo.run(tmp_path, get_config)
+        demo.run(tmp_path)
     assert trained == ["CPCA-1"]
+
+
+@pytest.mark.parametrize(
+    ("called", "said"), [("demo.py", "python train.py --config demo"), ("cpca demo", "cpca train ")]
+)
+def test_commands_are_those_of_the_place_it_was_called_from(monkeypatch, capsys, called, said):
+    monkeypatch.setattr("sys.argv", [called])
+    demo._stage(2, "training", "train --config demo --workdir x")
+    assert said in capsys.readouterr().out

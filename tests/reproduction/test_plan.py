@@ -3,7 +3,7 @@
 import pytest
 import tiny
 
-from configs import deck
+from cpca_jax.configs import deck
 from cpca_jax.errors import ConfigError, InputError, WeightsError
 from cpca_jax.reproduction import inputs
 from cpca_jax.reproduction import plan as deck_plan
@@ -31,7 +31,7 @@ def test_every_training_is_an_experiment(tmp_path, scale):
         assert PHANTOMS.training(name) in plan.chosen()
     sources = {chosen.trainings[name].source for name in chosen.trainings} - {""}
     assert set(chosen.rows) | set(chosen.questions) | sources == set(chosen.trainings)
-    with pytest.raises(ConfigError, match="must be one of demo, small, full"):
+    with pytest.raises(ConfigError, match="not one of its variants demo, small, full"):
         deck.get_config("huge")
 
 

@@ -1,11 +1,15 @@
 """The page of a reproduction, from numbers made up."""
 
 import dataclasses
+import re
 
+import page_reader
 import pytest
 
+from cpca_jax.configs import deck
 from cpca_jax.evaluation.scoring import LOW_DOSE
 from cpca_jax.reproduction import report as report
+from cpca_jax.runtime import pages
 
 METHODS = {LOW_DOSE: 26.0, "RED-CNN": 31.0, "WGAN-VGG": 29.0, "CPCA-1": 29.5}
 METHODS |= {"CPCA-3": 29.7, "CPCA_TF-3": 29.9}
@@ -65,39 +69,81 @@ def results():
     )
 
 
-def page(results):
-    figures = dict.fromkeys(["case-1", "case-2"], b"")
-    return list(report._sections(results, figures))
+DRAWN = ["scratch-1", "scratch-3", "transfer-3", "filters", "critics", "lambda"]
+
+
+def data(results):
+    return report._make_page(results, dict.fromkeys([*DRAWN, "case-1", "case-2"], b"PNG"))
+
+
+def sections(results):
+    return page_reader.read(pages.render("reproduction.html.jinja", data(results)))
+
+
+def markdown(results):
+    return pages.render("reproduction.md.jinja", data(results))
 
 
 def test_every_part_of_the_deck_has_its_heading(results):
-    headings = [what for kind, what in page(results) if kind == "heading"]
-    assert [h[:2] for h in headings[1:]] == ["1.", "2.", "3.", "4.", "5.", "6.", "7."]
-    words = " ".join(what for kind, what in page(results) if kind == "text")
+    title, claims, *numbered = sections(results)
+    assert title.heading == "Low-dose CT denoising: the deck, reproduced"
+    assert claims.heading == "What of the deck holds here"
+    assert [one.heading[:2] for one in numbered] == ["1.", "2.", "3.", "4.", "5.", "6.", "7."]
+    words = " ".join(text for one in sections(results) for text in one.paragraphs)
     for said in ("demonstration", "abacus", "made-up", "vgg16 relu3_3", "4 slices of 4 patients"):
         assert said in words
 
 
+@pytest.mark.parametrize("scale", deck.SCALES)
+def test_every_scale_says_what_its_size_means(results, scale):
+    text = markdown(dataclasses.replace(results, about={**results.about, "scale": scale}))
+    assert re.search(r"\n\n(This is|Trainings) .*\. 1 stage in 2 s on an abacus\.\n\n", text)
+
+
 def test_the_decks_numbers_stand_beside_those_of_its_own_patients_only(results):
     def heads(results):
-        return [what[0] for kind, what in page(results) if kind == "table"]
+        return [table[0] for one in sections(results) for table in one.tables]
 
     assert not any("the deck's PSNR" in head for head in heads(results))
     mayo = dataclasses.replace(results, methods=slices(["L067", "L506"]))
     assert any("the deck's PSNR" in head for head in heads(mayo))
     beside = dataclasses.replace(results, real=slices(["L143"]), real_table=results.table)
     assert any("the deck's PSNR" in head for head in heads(beside))
-    assert "3b. Real scans" in [what for kind, what in page(beside) if kind == "heading"]
-    words = [what for kind, what in page(beside) if kind == "text"]
+    assert "3b. Real scans" in [one.heading for one in sections(beside)]
+    words = [text for one in sections(beside) for text in one.paragraphs]
     assert sum("of one patient. Intervals: blocks of its slices" in text for text in words) == 1
     assert sum("flipping the signs" in text for text in words) == 2  # orderings and phantoms
 
 
+def test_the_page_holds_every_figure_and_marks_what_became_less_visible(results):
+    shown = [picture for one in sections(results) for picture in one.pictures]
+    assert len(shown) == len(DRAWN) + 2
+    assert {picture["src"] for picture in shown} == {"data:image/png;base64,UE5H"}
+    assert len({picture["alt"] for picture in shown}) == len(shown)
+    assert 'class="number marked"' not in pages.render("reproduction.html.jinja", data(results))
+    found = dict(results.found[0], gain={"mean": -2.0, "low": -3.0, "high": -1.0}, method="CPCA-1")
+    lost = dataclasses.replace(results, found=[found])
+    html = pages.render("reproduction.html.jinja", data(lost))
+    assert html.count('class="number marked"') == html.count("(less visible)") == 1
+
+
 def test_slices_of_patients_are_not_in_the_markdown(results):
-    text = report._markdown(page(results))
+    text = markdown(results)
     assert "case-" not in text
     assert "![lambda](lambda.png)" in text
     assert "| RED-CNN | 31.00 [31.00, 31.00] |" in text
+
+
+def test_both_kinds_of_text_say_the_same(results):
+    text = markdown(results)
+    for one in sections(results):
+        assert re.search(rf"^##? {re.escape(one.heading)}$", text, re.MULTILINE)
+        for words in one.paragraphs:
+            assert f"\n\n{words}\n\n" in text
+        for heads, *rows in one.tables:
+            lines = [f"| {' | '.join(row)} |" for row in [heads, *rows]]
+            assert all(f"{line}\n" in text for line in lines)
+    assert "\n\n\n" not in text
 
 
 def test_figures_and_tables_are_files(results, tmp_path):

@@ -10,10 +10,10 @@ import pytest
 import tiny
 
 from cpca_jax.errors import CheckpointError
-from cpca_jax.runs import checkpoints, config
-from cpca_jax.runs.state import create_state, state_shapes
+from cpca_jax.runs import checkpoints, config, saving
 from cpca_jax.training.experiment import build_networks
-from cpca_jax.training.optim import adam
+from cpca_jax.training.networks import create_state, state_shapes
+from cpca_jax.training.optim import optimisers
 
 
 @pytest.fixture
@@ -21,12 +21,12 @@ def made(tmp_path):
     """A run with checkpoints at steps 1, 2 and 3."""
     experiment = tiny.configuration(tmp_path / "store")
     networks = build_networks(experiment)
-    state = create_state(networks, adam(experiment.optim), jax.random.key(0))
+    state = create_state(networks, optimisers(experiment.optim), jax.random.key(0))
     run = tmp_path / "run"
     for step in (1, 2, 3):
         state = state.replace(step=jnp.int32(step))
-        checkpoints.save(run, state, config.to_json(experiment), about={"data": "x"}, keep=3)
-    return run, state, state_shapes(networks, adam(experiment.optim)), experiment
+        saving.save(run, state, config.to_json(experiment), about={"data": "x"}, keep=3)
+    return run, state, state_shapes(networks, optimisers(experiment.optim)), experiment
 
 
 def data_files(run, step):
@@ -44,7 +44,7 @@ def flip(path):
 
 def test_a_state_comes_back_bit_for_bit(made):
     run, state, like, _ = made
-    back = checkpoints.restore_state(run, like, step=3)
+    back = saving.restore_state(run, like, step=3)
     assert jax.tree.structure(back) == jax.tree.structure(state)
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(back), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -100,9 +100,9 @@ def test_no_sound_checkpoint_is_one_clear_line(made, tmp_path):
 def test_another_network_is_refused_with_all_names(made, tmp_path):
     run, *_ = made
     wider = tiny.configuration(tmp_path, model__fields={"features": 6})
-    like = state_shapes(build_networks(wider), adam(wider.optim))
+    like = state_shapes(build_networks(wider), optimisers(wider.optim))
     with pytest.raises(CheckpointError) as error:
-        checkpoints.restore_state(run, like, step=3)
+        saving.restore_state(run, like, step=3)
     for said in (
         "generator/conv1/kernel: ((3, 3, 1, 4), 'float32') saved",
         "generator/merge7/kernel",
@@ -113,12 +113,12 @@ def test_another_network_is_refused_with_all_names(made, tmp_path):
 def test_a_run_without_a_critic_says_so(tmp_path):
     experiment = tiny.configuration(tmp_path, loss__adversarial=0.0, loss__mse=1.0)
     networks = build_networks(experiment)
-    state = create_state(networks, adam(experiment.optim), jax.random.key(0)).replace(
+    state = create_state(networks, optimisers(experiment.optim), jax.random.key(0)).replace(
         step=jnp.int32(1)
     )
     run = tmp_path / "run"
-    checkpoints.save(run, state, config.to_json(experiment), about={}, keep=1)
-    back = checkpoints.restore_state(run, state_shapes(networks, adam(experiment.optim)), step=1)
+    saving.save(run, state, config.to_json(experiment), about={}, keep=1)
+    back = saving.restore_state(run, state_shapes(networks, optimisers(experiment.optim)), step=1)
     assert back.critic is None
     with pytest.raises(CheckpointError, match="it holds no critic"):
         checkpoints.restore_params(run, which="critic")
@@ -129,14 +129,14 @@ def test_old_checkpoints_go_but_every_nth_stays(made):
     for step in (4, 5, 6, 7):
         state = state.replace(step=jnp.int32(step))
         text = config.to_json(experiment)
-        checkpoints.save(run, state, text, about={}, keep=2, keep_every=3)
+        saving.save(run, state, text, about={}, keep=2, keep_every=3)
     assert checkpoints.steps(run) == [3, 6, 7]
 
 
 def test_saving_the_same_step_again_replaces_it(made):
     run, state, _, experiment = made
     shutil.rmtree(run / "checkpoints" / "3" / "critic")
-    checkpoints.save(run, state, config.to_json(experiment), about={}, keep=3)
+    saving.save(run, state, config.to_json(experiment), about={}, keep=3)
     assert checkpoints.sound_step(run) == 3
 
 

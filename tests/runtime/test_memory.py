@@ -14,7 +14,7 @@ glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C 
 AGAIN = """
 import resource, sys
 import numpy as np
-from cpca_jax import host_memory
+from cpca_jax.runtime import memory
 if sys.argv[1] == "kept":
     assert memory.keep_freed({})
 np.ones(25_000_000)

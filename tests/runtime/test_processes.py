@@ -19,18 +19,20 @@ from cpca_jax.runtime import processes
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 RUNNER = """
 import sys
-from cpca_jax import launch, processes
+from cpca_jax.programs import launch
+from cpca_jax.runtime import processes
 seconds, choice = float(sys.argv.pop()), sys.argv.pop()
 def main():
     print("ready", flush=True)
     processes.join(choice, timeout_seconds=seconds)
 
-launch.run(main)
+launch.run(launch.Program(""), main)
 """
 # Joined, every process holds a part of one array, and all know its sum.
 TOGETHER = """
 import os, signal, sys
-from cpca_jax import launch, processes
+from cpca_jax.programs import launch
+from cpca_jax.runtime import processes
 choice = sys.argv.pop()
 
 def main():
@@ -50,7 +52,7 @@ def main():
     except KeyboardInterrupt:
         print("SIGTERM is heard")
 
-launch.run(main)
+launch.run(launch.Program(""), main)
 """
 
 

@@ -15,15 +15,18 @@ from conftest import CHECKOUT
 
 from cpca_jax.errors import CheckpointError, ConfigError, InputError
 from cpca_jax.runs import checkpoints, config
-from cpca_jax.runtime import logs
+from cpca_jax.runtime import locks, logs
 from cpca_jax.training import loop
 
 RUNNER = """
 import json, sys
 from pathlib import Path
-from cpca_jax import config, launch, loop
+from cpca_jax.programs import launch
+from cpca_jax.runs import config
+from cpca_jax.training import loop
 run, file = Path(sys.argv.pop()), Path(sys.argv.pop())
-launch.run(lambda: loop.train(config.parse(json.loads(file.read_text())), run))
+train = lambda: loop.train(config.parse(json.loads(file.read_text())), run)
+launch.run(launch.Program(""), train)
 """
 
 
@@ -53,7 +56,7 @@ def test_a_run_leaves_scores_curves_and_checkpoints(reference):
     assert {"wasserstein", "penalty", "gradient_norm", "seconds_per_step"} <= set(train[0])
     validation = logs.read_jsonl(reference / "validation.jsonl")
     assert [line["epoch"] for line in validation] == [0, 1, 2]
-    assert {"psnr", "ssim", "perceptual", "quarter_psnr"} <= set(validation[0])
+    assert {"psnr", "ssim", "perceptual", "low_psnr"} <= set(validation[0])
     assert list((reference / "events").iterdir())
     assert checkpoints.steps(reference) == [4, 5, 6]
     assert train[0]["learning_rate"] == pytest.approx(1e-4)
@@ -136,7 +139,7 @@ def test_a_moved_store_is_the_same_data(store, reference, tmp_path):
 
 def test_a_second_training_in_the_folder_is_refused(store, tmp_path):
     with (
-        loop._only_run(tmp_path),
+        locks.hold(tmp_path / ".lock", "run", "is held"),
         pytest.raises(InputError, match="another training is running"),
     ):
         loop.train(tiny.configuration(store), tmp_path)

@@ -7,10 +7,10 @@ import optax
 import pytest
 import tiny
 
-from cpca_jax.runs import state
+from cpca_jax.training import networks as networks_
 from cpca_jax.training import steps
 from cpca_jax.training.experiment import build_networks, build_objective
-from cpca_jax.training.optim import adam, descend, schedule_factor
+from cpca_jax.training.optim import descend, optimisers, schedule_factor
 from cpca_jax.weights import feature_network
 
 
@@ -23,7 +23,7 @@ def setup(features, tmp_path, **changes):
     experiment = tiny.configuration(tmp_path, **changes)
     networks = build_networks(experiment)
     objective = build_objective(experiment, features.spec)
-    start = state.create_state(networks, adam(experiment.optim), jax.random.key(0))
+    start = networks_.create_state(networks, optimisers(experiment.optim), jax.random.key(0))
     draws = steps.draws_per_step(networks, experiment.loss)
     random = np.random.default_rng(0)
     shape = (draws, 4, experiment.model.slices, 20, 20)
@@ -39,8 +39,8 @@ def test_one_step_moves_both_players_and_logs_every_term(features, tmp_path, key
     *_, start, batches, step = setup(features, tmp_path)
     after, scalars = step(start, batches, features.params, key)
     assert int(after.step) == 1
-    assert int(after.critic.opt_state.count) == 2
-    assert int(after.generator.opt_state.count) == 1
+    assert int(after.critic.opt_state["adam"].count) == 2
+    assert int(after.generator.opt_state["adam"].count) == 1
     for player in ("generator", "critic"):
         pairs = zip(
             jax.tree.leaves(getattr(start, player).params),
@@ -70,9 +70,11 @@ def test_the_step_is_critic_updates_then_one_generator_update(features, tmp_path
         mixed = share * real + (1 - share) * fake
 
         def loss(p, fake=fake, real=real, mixed=mixed):
-            slopes = jax.vmap(jax.grad(lambda x: networks.score(p, x[None])[0]))(mixed)
+            slopes = jax.vmap(jax.grad(lambda x: networks.adversary.score(p, x[None])[0]))(mixed)
             norm = jnp.sqrt(jnp.sum(slopes**2, (1, 2, 3)) + 1e-12)
-            gap = networks.score(p, fake).mean() - networks.score(p, real).mean()
+            gap = (
+                networks.adversary.score(p, fake).mean() - networks.adversary.score(p, real).mean()
+            )
             return gap + 10 * jnp.mean((norm - 1) ** 2)
 
         updates, moments = tx.update(jax.grad(loss)(critic), moments)
@@ -112,7 +114,7 @@ def test_the_critic_alone_leaves_the_generator_alone(features, tmp_path, key):
     critic_step = jax.jit(steps.make_critic_step(networks, objective, unroll=True))
     after, scalars = critic_step(start, batches, key)
     assert int(after.step) == 0
-    assert int(after.critic.opt_state.count) == 3
+    assert int(after.critic.opt_state["adam"].count) == 3
     assert "wasserstein" in scalars
     for a, b in zip(*(jax.tree.leaves(s.generator) for s in (start, after)), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -8,8 +8,8 @@ import pytest
 
 from cpca_jax.errors import CheckpointError, ConfigError
 from cpca_jax.models import build_generator
-from cpca_jax.runs.state import new_player
 from cpca_jax.training import transfer
+from cpca_jax.training.networks import new_player
 
 
 def network(slices, key):

@@ -6,11 +6,13 @@ import pytest
 import tiny
 
 from cpca_jax.data.store.reader import open_store
+from cpca_jax.denoising.denoiser import Denoiser
 from cpca_jax.evaluation import scoring
-from cpca_jax.evaluation.scoring import TrainedModel, evaluate_series, mean_scores, middle
-from cpca_jax.runs.state import init_generator
+from cpca_jax.evaluation.scoring import evaluate_series, mean_scores, middle
+from cpca_jax.metrics import METRICS
 from cpca_jax.training import validation
 from cpca_jax.training.experiment import assemble
+from cpca_jax.training.networks import create_state
 from cpca_jax.training.validation import Validation
 
 
@@ -22,7 +24,9 @@ def store(tmp_path_factory):
 
 def parts_and_params(store, **changes):
     parts = assemble(tiny.configuration(store, **changes))
-    return parts, init_generator(parts.networks, jax.random.key(0))
+    return parts, create_state(
+        parts.networks, parts.objective.optimisers, jax.random.key(0)
+    ).generator
 
 
 @pytest.mark.parametrize("slices", [1, 3])
@@ -32,7 +36,7 @@ def test_equals_an_evaluation_of_the_same_slices(store, slices, count):
         store, model__slices=slices, train__validation_slices=count, evaluation__batch=3
     )
     found = Validation(parts).scores(params)
-    model = TrainedModel("model", parts.networks, params, parts.window)
+    model = Denoiser("model", parts.networks.generator, params.params, parts.window)
     rows = [
         row
         for series in open_store(store).split("validation")
@@ -43,10 +47,10 @@ def test_equals_an_evaluation_of_the_same_slices(store, slices, count):
     ]
     expected = mean_scores(rows)
     assert len(rows) == 2 * {1: 2, 4: 4, 0: 14}[count]
-    for metric in scoring.METRICS:
+    for metric in METRICS:
         assert found[metric] == pytest.approx(expected["model"][metric], rel=2e-5, abs=1e-3)
         low = expected["low dose"][metric]
-        assert found[f"quarter_{metric}"] == pytest.approx(low, rel=2e-5, abs=1e-3)
+        assert found[f"low_{metric}"] == pytest.approx(low, rel=2e-5, abs=1e-3)
 
 
 def test_full_and_low_dose_go_through_the_feature_network_once(store, monkeypatch):
@@ -67,7 +71,7 @@ def test_full_and_low_dose_go_through_the_feature_network_once(store, monkeypatc
     assert calls == {"targets": 2, "scores": 4}
     second = ours.scores(jax.tree.map(lambda leaf: 0.5 * leaf, params))
     assert calls == {"targets": 2, "scores": 6}
-    assert second["quarter_psnr"] == first["quarter_psnr"]
+    assert second["low_psnr"] == first["low_psnr"]
     assert second["psnr"] != first["psnr"]
 
 

@@ -7,8 +7,6 @@ left. What is written has the source's order, affine and scaling again.
 """
 
 import dataclasses
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from jaxtyping import Float, Shaped
 
 from cpca_jax.data.collections.hounsfield import require_hu
 from cpca_jax.errors import VolumeError
+from cpca_jax.runtime.files import whole_path
 
 SUFFIXES = (".nii.gz", ".nii")
 _RANGE = np.iinfo(np.int16)
@@ -249,28 +248,8 @@ def _save(path: Path, stored: Shaped[np.ndarray, "..."], image: Any) -> None:
     written = nibabel.Nifti1Image(stored, image.affine, header)
     # Set only now, because the constructor forgets it; and set, or nibabel finds its own.
     written.header.set_slope_inter(*_scaling(image))
-    suffix = next(suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=".", suffix=suffix, dir=path.parent)
-        os.close(handle)
-        try:
-            written.to_filename(partial)
-            _publish(partial, path)
-        finally:
-            Path(partial).unlink(missing_ok=True)
-    except OSError as error:
-        raise VolumeError(f"{path.name}: cannot be written: {_reason(error)}") from error
-
-
-def _publish(partial: str, path: Path) -> None:
-    """Give the file its name; unlike a plain rename, without replacing what appeared meanwhile."""
-    try:
-        os.link(partial, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        os.replace(partial, path)
+    with whole_path(path, replacing=False, error=VolumeError) as partial:
+        written.to_filename(partial)
 
 
 def _reason(error: Exception) -> str:

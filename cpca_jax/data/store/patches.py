@@ -63,7 +63,7 @@ class Places(NamedTuple):
     Attributes:
         corners: (series, z, y, x) of TRIES candidates; z is the middle slice.
         mirrored: 1 where the patch is mirrored along y, and along x.
-        low_turns: 1 where y and x are exchanged, by a turn of 90 degrees.
+        quarter_turns: 1 where y and x are exchanged, by a turn of 90 degrees.
     """
 
     corners: Int32[np.ndarray | Array, "*n tries 4"]

@@ -1,12 +1,11 @@
 """Writing a store so that it appears complete or not at all."""
 
 import dataclasses
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from cpca_jax.data.store import manifest
 from cpca_jax.data.store.manifest import ArrayFile, SeriesInfo
 from cpca_jax.errors import StoreError
-from cpca_jax.runtime import files
+from cpca_jax.runtime import files, locks
 from cpca_jax.runtime.files import file_digest
 from cpca_jax.types import SliceHU, VolumeHU
 
@@ -49,17 +48,27 @@ class StoreWriter:
         self._pages: list[str] = []
         self._partial = self.root.with_name(f".{self.root.name}.partial")
         self._finished: dict[str, dict[str, Any]] = {}
-        self._lock = -1
+        self._lock = ExitStack()
 
     def __enter__(self) -> "StoreWriter":
         with self._disk_errors():
             self.root.parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as lock:
+            # Beside the folder and not in it: Windows renames no folder with an open file.
+            lock.enter_context(
+                locks.hold(
+                    self.root.with_name(f".{self.root.name}.lock"),
+                    self.root.name,
+                    "is being written by another prepare.py",
+                    error=StoreError,
+                )
+            )
             if self._partial.is_symlink():
                 raise StoreError(f"{self._partial.name}: is a link, must be a folder")
-            self._partial.mkdir(mode=0o700, exist_ok=True)
-            self._lock = os.open(self._partial, os.O_RDONLY)
-            self._require_alone()
-            self._finished = _finished(self._partial / _PROGRESS)
+            with self._disk_errors():
+                self._partial.mkdir(mode=0o700, exist_ok=True)
+                self._finished = _finished(self._partial / _PROGRESS)
+            self._lock = lock.pop_all()
         return self
 
     def __exit__(
@@ -72,7 +81,7 @@ class StoreWriter:
         finally:
             if not (interrupted and (self._partial / _PROGRESS).exists()):
                 shutil.rmtree(self._partial, ignore_errors=True)
-            os.close(self._lock)
+            self._lock.close()
 
     def take_over(self, key: str, name: str) -> dict[str, Any] | None:
         """Use a series that an interrupted writer of this store has finished.
@@ -115,7 +124,7 @@ class StoreWriter:
             text: what it says.
         """
         with self._disk_errors():
-            (self._partial / name).write_text(text)
+            (self._partial / name).write_bytes(text.encode())
         self._pages.append(name)
 
     def add(
@@ -160,10 +169,11 @@ class StoreWriter:
         self._entries.append(entry)
         if key:
             line = {"key": key, "note": dict(note or {}), "entry": manifest.row_of(entry)}
-            with self._disk_errors(), (self._partial / _PROGRESS).open("a") as stream:
-                stream.write(json.dumps(line) + "\n")
-                stream.flush()
-                os.fsync(stream.fileno())
+            progress = self._partial / _PROGRESS
+            with self._disk_errors():
+                with progress.open("a") as stream:
+                    stream.write(json.dumps(line) + "\n")
+                files.sync(progress)
 
     def assign_splits(self, splits: Mapping[str, str]) -> None:
         """Replace the splits of all series added so far.
@@ -185,8 +195,7 @@ class StoreWriter:
         with self._disk_errors():
             with path.open("wb") as stream:
                 np.save(stream, np.ascontiguousarray(volume), allow_pickle=False)
-                stream.flush()
-                os.fsync(stream.fileno())
+            files.sync(path)  # before a line in the progress file says that it is there
             return ArrayFile(file, file_digest(path), sources)
 
     def _finish(self) -> None:
@@ -199,24 +208,8 @@ class StoreWriter:
                 # What an interrupted writer left, made from what is no longer there.
                 if path.name not in {*arrays, *self._pages}:
                     path.unlink()
-            with (self._partial / manifest.NAME).open("w") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            files.sync_folder(self._partial)
-            os.rename(self._partial, self.root)  # replaces an empty folder, never a full one
-            files.sync_folder(self.root.parent)
-
-    def _require_alone(self) -> None:
-        """Two writers of one store must not share the folder."""
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = os.fstat(self._lock).st_ino == self._partial.stat().st_ino
-        except OSError:
-            mine = False
-        if not mine:
-            os.close(self._lock)
-            raise StoreError(f"{self.root.name}: is being written by another prepare.py")
+            (self._partial / manifest.NAME).write_bytes(text.encode())
+            files.publish(self._partial, self.root)
 
     def _disk_errors(self) -> AbstractContextManager[None]:
         return files.disk_errors(self.root.name, error=StoreError)

@@ -1,6 +1,7 @@
 """NIfTI volumes: any order of axes in, (z y x) as DICOM has it, and the same file out again."""
 
 import gzip
+import os
 
 import nibabel
 import numpy as np
@@ -202,8 +203,8 @@ def test_nothing_is_overwritten_and_nothing_is_left(tmp_path, monkeypatch):
     def full_disk(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(nifti.os, "link", full_disk)
-    monkeypatch.setattr(nifti.os, "replace", full_disk)
+    monkeypatch.setattr(os, "link", full_disk)
+    monkeypatch.setattr(os, "replace", full_disk)
     with pytest.raises(VolumeError, match=r"b.nii: cannot be written: No space left on device"):
         nifti.write_nifti(tmp_path / "b.nii", volume, like=source)
     assert [path.name for path in tmp_path.iterdir()] == ["a.nii"]

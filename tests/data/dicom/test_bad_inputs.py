@@ -18,16 +18,16 @@ import pydicom
 import pytest
 import tiny
 from conftest import CHECKOUT
+from denoised import IDENTITY, STUDY, network, out_series, random_stored, write
 from pydicom.data import get_testdata_file
 from pydicom.uid import JPEG2000Lossless, RLELossless
-from test_denoise import IDENTITY, STUDY, network, out_series, random_stored, write
 
 from cpca_jax.data import messages
 from cpca_jax.data.collections.sources import Inputs
 from cpca_jax.data.dicom import search, slice_file
 from cpca_jax.data.dicom.header import Allowances
 from cpca_jax.data.store.reader import open_store
-from cpca_jax.denoising.denoiser import TrainedModel
+from cpca_jax.denoising.denoiser import Denoiser
 from cpca_jax.denoising.folder import Choices, denoise_folder
 from cpca_jax.errors import (
     ConfigError,
@@ -48,12 +48,12 @@ def make(folder, **changes):
     return fake_dicom.write_series(folder, VOLUME, **(STUDY | changes))
 
 
-def denoise(tmp_path, model: TrainedModel = IDENTITY, **choices):
+def denoise(tmp_path, model: Denoiser = IDENTITY, **choices):
     """The summary; input and output lie in `tmp_path`."""
     return denoise_folder(model, tmp_path / "in", tmp_path / "out", Choices(**choices))
 
 
-def refused(tmp_path, sentence, model: TrainedModel = IDENTITY, **choices):
+def refused(tmp_path, sentence, model: Denoiser = IDENTITY, **choices):
     """Refused with this sentence, and nothing but the summary is left."""
     with pytest.raises(InputError, match=sentence) as caught:
         denoise(tmp_path, model, **choices)
@@ -591,7 +591,7 @@ def test_b40_weights_that_must_not_be_used(tmp_path):
     ],
 )
 def test_b41_configurations(key, value):
-    from configs import base
+    from cpca_jax.configs import base
 
     chosen = base.get_config()
     chosen.data.store = "x"

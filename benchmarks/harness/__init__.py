@@ -1,0 +1,1 @@
+"""The frame of every benchmark: its session, command line and result files."""

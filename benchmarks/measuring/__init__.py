@@ -1,0 +1,1 @@
+"""Tools to measure any function: clocks, counted work, peak rates, tables. Nothing of CPCA."""

@@ -1,0 +1,1 @@
+"""The commands: `python -m benchmarks.programs.NAME`."""

@@ -1,0 +1,1 @@
+"""The subjects of measurement: the networks, training batches and series, and their sizes."""

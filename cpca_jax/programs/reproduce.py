@@ -1,0 +1,70 @@
+"""Repeat the deck's experiments: every training, table and figure.
+
+cpca reproduce --config deck:demo --workdir DIR
+
+Interrupt it and run the same command again: it goes on. A changed configuration reruns only what
+depends on it.
+"""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from cpca_jax.errors import ConfigError
+from cpca_jax.programs import launch, usage
+from cpca_jax.runtime import logs
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+PROGRAM = launch.Program(__doc__)
+_CONFIG = PROGRAM.config_flag(usage.REPRODUCTION)
+PROGRAM.plugin_flag()
+_WORKDIR = PROGRAM.required("workdir", "Folder for everything.")
+_ONLY = flags.DEFINE_list(
+    "only", [], "Stages to do, with all that they need; none: all.", flag_values=PROGRAM.flags
+)
+_DRY = flags.DEFINE_bool(
+    "dry_run",
+    False,
+    "Say what would be done and how long it takes.",
+    flag_values=PROGRAM.flags,
+)
+
+
+def main() -> None:
+    """Plan, and do what is left."""
+    from cpca_jax.reproduction import engine, inputs
+    from cpca_jax.reproduction.plan import REPORT, make_plan
+
+    # Whole, so that a run that goes on from another folder knows its sources again.
+    workdir = Path(_WORKDIR.value).resolve()
+    remember_plugins(_CONFIG.value, PROGRAM.plugins)
+    plan = make_plan(_CONFIG.value, workdir)
+    if _DRY.value:
+        for line in plan.describe(_ONLY.value):
+            logs.say(line)
+        return
+    inputs.require_features(_CONFIG.value)
+    plan.run(_ONLY.value, say=logs.say)
+    if plan.seconds_taken(REPORT) is None:
+        return
+    for path in plan.folder(REPORT).iterdir():
+        if path.name != engine.DONE:
+            shutil.copy(path, workdir / path.name)
+    logs.say(f"done: {workdir / 'report.html'}")
+
+
+def remember_plugins(deck: "ConfigDict", names: tuple[str, ...]) -> None:
+    """Write the names of the plug-ins into every training of a reproduction.
+
+    Raises:
+        ConfigError: this is the configuration of one experiment, not of a reproduction.
+    """
+    if "trainings" not in deck or "sweep" not in deck:
+        raise ConfigError("--config: one experiment, must be a reproduction such as deck:demo")
+    for training in deck.trainings.values():
+        training.config.plugins = names
+    deck.sweep.config.plugins = names

@@ -1,0 +1,163 @@
+"""Saving and restoring the whole state of a training; `checkpoints` reads what denoising needs."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.serialization
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from cpca_jax import __version__, trees
+from cpca_jax.errors import CheckpointError
+from cpca_jax.runs import older
+from cpca_jax.runs.checkpoints import (
+    CONFIG,
+    FOLDER,
+    MANIFEST,
+    OPTIMIZER,
+    STATISTICS,
+    digests,
+    is_of_version_0_1,
+    restore_item,
+    restore_network,
+    steps,
+)
+from cpca_jax.runs.state import Player, TrainState
+from cpca_jax.runtime import files
+from cpca_jax.types import Params
+
+
+def save(
+    run: Path,
+    state: TrainState,
+    config: str,
+    *,
+    about: Mapping[str, Any],
+    keep: int,
+    keep_every: int = 0,
+) -> Path:
+    """Write a checkpoint and drop what need not be kept.
+
+    Args:
+        run: the run's folder.
+        state: what to save; its step names the checkpoint.
+        config: the experiment as JSON text.
+        about: what else the manifest should say (feature network, data fingerprint).
+        keep: how many of the newest checkpoints to leave.
+        keep_every: leave those at multiples of so many steps too; 0 for none.
+
+    Raises:
+        OutputError: the disk is full or may not be written; older checkpoints are intact.
+    """
+    state = jax.device_get(state)
+    step = int(state.step)
+    folder = run / FOLDER
+    for left in folder.glob(".*.partial"):  # by a process that was killed while it saved
+        shutil.rmtree(left, ignore_errors=True)
+    final = folder / str(step)
+    with (
+        files.disk_errors(f"checkpoint {step}"),
+        files.appearing(final, shared=True, replacing=True) as partial,
+    ):
+        _write(partial, state, config, about)
+    for old in steps(run)[:-keep]:
+        if not keep_every or old % keep_every:
+            shutil.rmtree(folder / str(old), ignore_errors=True)
+    return final
+
+
+def _write(folder: Path, state: TrainState, config: str, about: Mapping[str, Any]) -> None:
+    """Fill a checkpoint's folder, the manifest last."""
+    # The one process that saves does not wait for the others, which do not.
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(), active_processes={jax.process_index()}
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    checkpointer = ocp.Checkpointer(handler, multiprocessing_options=alone)
+    for name, tree in _items(state).items():
+        checkpointer.save((folder / name).absolute(), tree)
+    (folder / CONFIG).write_text(config)
+    manifest = {
+        "step": int(state.step),
+        "about": dict(about),
+        "versions": {"cpca_jax": __version__, "jax": jax.__version__, "numpy": np.__version__},
+        "files": digests(folder),
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+
+
+def restore_state(run: Path, like: TrainState, *, step: int) -> TrainState:
+    """A full state, as NumPy arrays on the host.
+
+    Args:
+        run: the run's folder.
+        like: a state of the same experiment: structure, shapes and dtypes to hold to.
+        step: which; must be sound (`sound_step`).
+
+    Raises:
+        CheckpointError: structure, a shape or a dtype differs; every offending name is listed.
+    """
+
+    def player(name: str, like: Player) -> Player:
+        saved = restore_player(run, name, step=step)
+        return Player(
+            _fill(like.params, saved.params, name),
+            _fill(like.opt_state, saved.opt_state, f"optimizer/{name}"),
+            _fill(like.statistics, saved.statistics, f"{name}{STATISTICS}"),
+        )
+
+    critic = None if like.critic is None else player("critic", like.critic)
+    return TrainState(np.asarray(step, np.int32), player("generator", like.generator), critic)
+
+
+def restore_player(run: Path, which: str, *, step: int) -> Player:
+    """Restore one network of a run with its moments: nested dictionaries of NumPy arrays.
+
+    Args:
+        run: the run's folder.
+        which: "generator" or "critic".
+        step: which checkpoint; must be sound (`sound_step`).
+    """
+    params, statistics = restore_network(run, which, step=step)
+    opt_state = restore_item(run, step, OPTIMIZER)[which]
+    if is_of_version_0_1(run, step):
+        opt_state = older.named_rules(opt_state)
+    return Player(params, opt_state, statistics)
+
+
+def _items(state: TrainState) -> dict[str, Any]:
+    """The named items of a checkpoint; plain dictionaries, so that a restore needs no template."""
+    players = {"generator": state.generator, "critic": state.critic}
+    present = {name: player for name, player in players.items() if player is not None}
+    moments = {n: flax.serialization.to_state_dict(p.opt_state) for n, p in present.items()}
+    items: dict[str, Any] = {name: player.params for name, player in present.items()}
+    items |= {name + STATISTICS: p.statistics for name, p in present.items() if p.statistics}
+    return items | {OPTIMIZER: {"step": np.asarray(state.step), **moments}}
+
+
+def _fill(like: Params, restored: Any, what: str) -> Params:
+    """`restored` in the structure of `like`; names, shapes and dtypes must be the same."""
+
+    def leaves(tree: Params) -> dict[str, tuple[tuple[int, ...], str]]:
+        leaves = trees.by_name(flax.serialization.to_state_dict(tree))
+        return {name: _kind(leaf) for name, leaf in leaves.items()}
+
+    want, have = leaves(like), leaves(restored)
+    problems = [
+        f"{what}/{name}: {have.get(name, 'absent')} saved, {want.get(name, 'absent')} wanted"
+        for name in sorted(want.keys() | have.keys())
+        if want.get(name) != have.get(name)
+    ]
+    if problems:
+        raise CheckpointError("checkpoint does not fit the experiment: " + "; ".join(problems))
+    own = flax.serialization.to_state_dict(like)
+    filled = trees.like(own, trees.by_name(restored)) if leaves(like) else own
+    return flax.serialization.from_state_dict(like, filled)
+
+
+def _kind(leaf: Any) -> tuple[tuple[int, ...], str]:
+    return tuple(leaf.shape), str(leaf.dtype)

@@ -1,0 +1,289 @@
+"""Every field that can be configured: type, default, meaning, source of the default, bounds.
+
+The dataclasses are what the program works with; `configs/base.py` and `--help` are made from them.
+"The deck" is the talk behind Shan et al. 2017, whose experiments this project repeats; "released
+code" is that of its authors' later publication (CPCE).
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from cpca_jax.runs.bounds import (
+    MOMENTUM,
+    NONE_OR_SEVERAL,
+    NOT_NEGATIVE,
+    ODD,
+    ONE_OR_MORE,
+    POSITIVE,
+    SHARE,
+    WINDOW,
+    one_of,
+    setting,
+)
+
+# Of the convolutions; parameters, losses and Adam are float32 always.
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """The scans and patches that are trained on."""
+
+    store: str = setting("", "The store to train on, made by prepare; required.")
+    kernels: tuple[str, ...] = setting(
+        (), 'The reconstruction kernels to use, such as ("B30f",); empty for all.'
+    )
+    window_hu: tuple[float, float] = setting(
+        (-300.0, 300.0),
+        "The HU window that is mapped to [0, 1].",
+        source="released code",
+        bound=WINDOW,
+    )
+    patch: int = setting(
+        64, "The rows and columns of a training patch.", source="deck", bound=POSITIVE
+    )
+    margin: int = setting(
+        0,
+        "The pixels at each side of a patch that only give context, unseen by losses and critic; "
+        "for networks published without padding.",
+        bound=NOT_NEGATIVE,
+    )
+    centres: int = setting(
+        1, "The neighbouring full-dose slices of a patch; more for 3D critics.", bound=ODD
+    )
+    batch: int = setting(
+        128, "The patches of a batch.", source="released code; the deck is silent", bound=POSITIVE
+    )
+    augmentation: str = setting(
+        "none", "The mirroring and turning: none, flips, dihedral.", source="released code"
+    )
+    air_hu: float = setting(
+        -500.0,
+        "The HU at or below which a full-dose pixel counts as air.",
+        source="released DU-GAN code, the closest of the same group",
+    )
+    air_fraction: float = setting(
+        0.85, "The share of air at which a patch is refused.", source="DU-GAN code", bound=SHARE
+    )
+    train_split: str = setting("train", "The split of the store to train on.")
+    validation_split: str = setting(
+        "validation", "The split of the store to validate on; empty for no validation."
+    )
+    folds: int = setting(
+        0,
+        "The parts of train_split's patients for cross-validation: one validates instead, the "
+        "others train; 0 for none.",
+        bound=NONE_OR_SEVERAL,
+        added=True,
+    )
+    fold: int = setting(
+        0, "The part that validates, below data.folds.", bound=NOT_NEGATIVE, added=True
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The generator: its name, its slices, and its own fields."""
+
+    name: str = setting("cpca", "The network: a row of the models.", source="deck")
+    slices: int = setting(
+        1, "The neighbouring slices that one denoised slice is made from.", bound=ODD
+    )
+    fields: Mapping[str, Any] = setting({}, "The network's own fields, as its module lists them.")
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticConfig:
+    """The critic: its name and its own fields."""
+
+    name: str = setting("wgan_vgg", "The critic: a row of the critics.")
+    fields: Mapping[str, Any] = setting({}, "The critic's own fields, as its module lists them.")
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """Weights of the generator's terms, and the critic's penalty."""
+
+    adversarial: float = setting(
+        1.0, "The adversarial term's weight; 0: no critic.", source="deck", bound=NOT_NEGATIVE
+    )
+    perceptual: float = setting(
+        0.1, "The weight of the perceptual term, lambda_p.", source="deck", bound=NOT_NEGATIVE
+    )
+    mse: float = setting(0.0, "The weight of the mean squared error.", bound=NOT_NEGATIVE)
+    l1: float = setting(0.0, "The weight of the mean absolute error.", bound=NOT_NEGATIVE)
+    adversarial_form: str = setting(
+        "wasserstein", "The adversarial term: a row of the adversarial forms.", source="deck"
+    )
+    penalty: str = setting(
+        "two_sided", "The critic's regulariser: a row of the penalties.", source="deck"
+    )
+    penalty_weight: float = setting(
+        10.0, "The weight of the penalty.", source="released code", bound=NOT_NEGATIVE
+    )
+    critic_steps: int = setting(
+        4,
+        "The critic updates before each generator update, each on a fresh batch.",
+        source="released code",
+        bound=ONE_OR_MORE,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PerceptualConfig:
+    """The feature network of the perceptual term and metric."""
+
+    network: str = setting(
+        "vgg19",
+        "The network: vgg19, vgg16 (which comes with the installation) or random (for tests).",
+        source="deck",
+    )
+    weights: str = setting(
+        "", "The file of its weights, see docs/feature_network.md; empty for the cache."
+    )
+    tap: str = setting("relu5_4", "The layer whose features are compared.", source="released code")
+    reduction: str = setting(
+        "mean",
+        "The reduction over features: mean, or sum, which is the deck's formula to the letter.",
+        source="released code",
+    )
+    norm: str = setting("l2", "The distance between features: l2 or l1.", source="deck")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    """Adam and its schedule."""
+
+    learning_rate: float = setting(
+        1e-4, "The generator's rate at first.", source="deck, from scratch", bound=POSITIVE
+    )
+    critic_learning_rate: float = setting(
+        1e-4, "The critic's rate at first.", source="deck, from scratch", bound=POSITIVE
+    )
+    beta1: float = setting(
+        0.9, "Adam's decay of the first moment.", source="released code", bound=MOMENTUM
+    )
+    beta2: float = setting(
+        0.999, "Adam's decay of the second moment.", source="released code", bound=MOMENTUM
+    )
+    epsilon: float = setting(1e-8, "Adam's term against division by zero.", source="released code")
+    weight_decay: float = setting(0.0, "The generator kernels' L2 decay.", bound=NOT_NEGATIVE)
+    decay: str = setting(
+        "inverse_epoch",
+        "The fall of the rates: constant, inverse_epoch, inverse_sqrt_epoch or exponential.",
+        source='the deck: "decays as epoch goes"; the form is the released code\'s',
+    )
+    half_life: float = setting(1.0, 'The epochs of the decay "exponential".', bound=POSITIVE)
+    first_epoch: int = setting(0, "The epoch at which the decay begins.", bound=NOT_NEGATIVE)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The length of the run and what happens along it."""
+
+    seed: int = setting(0, "The seed of weights, batches and penalties.")
+    epochs: int = setting(40, "The epochs of the run.", source="released code")
+    steps_per_epoch: int = setting(
+        1000,
+        "The generator updates of an epoch.",
+        source="the deck's 128K patches in batches of 128",
+        bound=POSITIVE,
+    )
+    steps: int = setting(0, "The generator updates of the run; 0 to count in epochs.")
+    log_every: int = setting(20, "The steps from one log line to the next.", bound=ONE_OR_MORE)
+    checkpoint_every: int = setting(
+        0, "The steps between checkpoints; 0 for once an epoch.", bound=NOT_NEGATIVE
+    )
+    keep_checkpoints: int = setting(3, "The newest checkpoints to keep.", bound=ONE_OR_MORE)
+    keep_every: int = setting(
+        10_000, "Also keep those at multiples of so many steps; 0: none.", bound=NOT_NEGATIVE
+    )
+    validation_slices: int = setting(
+        64, "The slices to validate on, spread over the validation series; 0 for all."
+    )
+    frozen: tuple[str, ...] = setting(
+        (), "The generator parameters that stay as they are: regular expressions."
+    )
+
+    @property
+    def total_steps(self) -> int:
+        """Generator updates of the whole run."""
+        return self.steps or self.epochs * self.steps_per_epoch
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferConfig:
+    """The 2D run to start from; empty for training from scratch."""
+
+    run: str = setting("", "The folder of a finished 2D run to start from.")
+    step: int = setting(0, "The step of that run; 0 for its last checkpoint.")
+    rule: str = setting(
+        "centre", "The rule that inflates a 2D kernel: centre is [0, H, 0].", source="deck"
+    )
+    fresh: tuple[str, ...] = setting((), "The parameters not taken: regular expressions.")
+    critic: str = setting(
+        "carry",
+        "The critic at the start: carry that run's, or fresh.",
+        source="deck: do not break the balance between G and D",
+    )
+    optimizer: str = setting(
+        "carry", "Adam's moments of the players that are carried: carry, or fresh."
+    )
+    critic_warmup_steps: int = setting(
+        0, "The critic-only updates before fine-tuning, for a 2D model that had no critic."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """The definition of validation scores."""
+
+    protocol: str = setting("deck", "The protocol that defines PSNR and SSIM.", source="deck")
+    batch: int = setting(4, "The slices that are denoised at once.", bound=ONE_OR_MORE)
+
+
+@dataclasses.dataclass(frozen=True)
+class ComputeConfig:
+    """The way a step is computed; its result is the same but for rounding."""
+
+    devices: int = setting(
+        0, "The devices that share each batch; 0: all.", bound=NOT_NEGATIVE, added=True
+    )
+    precision: str = setting(
+        "float32",
+        "The precision of the convolutions; bfloat16 is faster on accelerators.",
+        bound=one_of(*PRECISIONS),
+        added=True,
+    )
+    accumulate: int = setting(
+        1,
+        "The parts of a batch computed one after the other; a divisor of data.batch.",
+        bound=ONE_OR_MORE,
+        added=True,
+    )
+    rematerialise: bool = setting(
+        False, "Compute maps again in the backward pass, to save memory.", added=True
+    )
+    resident: bool = setting(
+        False, "Keep all volumes on the device and cut patches there.", added=True
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One experiment, complete and checked."""
+
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    critic: CriticConfig = dataclasses.field(default_factory=CriticConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    perceptual: PerceptualConfig = dataclasses.field(default_factory=PerceptualConfig)
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    transfer: TransferConfig = dataclasses.field(default_factory=TransferConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+    compute: ComputeConfig = dataclasses.field(default_factory=ComputeConfig)
+    plugins: tuple[str, ...] = setting(
+        (), "The names of the plug-ins trained with; set by --plugin, never loaded.", added=True
+    )

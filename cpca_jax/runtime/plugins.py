@@ -1,0 +1,65 @@
+"""Modules of a user's own: files or importable modules that register rows when they are loaded."""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from cpca_jax.errors import InputError
+
+# Files that were loaded: a row can be registered once only.
+_LOADED: set[Path] = set()
+
+
+def load(names: Sequence[str]) -> tuple[str, ...]:
+    """Import each plug-in, once in a process.
+
+    Args:
+        names: paths of files that end in ".py", or names of modules that can be imported.
+
+    Returns:
+        The names to remember in a run: of a file without its folder, of a module as it is.
+
+    Raises:
+        InputError: a plug-in is missing or raises; the message names it.
+    """
+    return tuple(_load(name) for name in names)
+
+
+def _load(name: str) -> str:
+    path = Path(name)
+    is_file = path.suffix == ".py"
+    if is_file and not path.is_file():
+        raise InputError(f"--plugin: {path.name}: no such file")
+    try:
+        if not is_file:
+            importlib.import_module(name)
+        elif path.resolve() not in _LOADED:
+            import_file(path)
+            _LOADED.add(path.resolve())
+    # A plug-in is a program of somebody else's and may raise anything, or call sys.exit.
+    except (Exception, SystemExit) as error:
+        raise InputError(f"--plugin: {path.name}: {type(error).__name__}: {error}") from error
+    return path.name if is_file else name
+
+
+def import_file(path: Path) -> ModuleType:
+    """Execute a Python file from anywhere as a module of its own name.
+
+    Raises:
+        OSError: the file cannot be read.
+        Exception: whatever the file raises.
+    """
+    path = path.resolve()
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    spec = importlib.util.spec_from_file_location(f"{path.stem}_{digest}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path.name} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their own module up here while it is being executed.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,45 @@
+"""Signals that ask a program to stop."""
+
+import contextlib
+import dataclasses
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+
+@dataclasses.dataclass
+class Stop:
+    """Whether the program was asked to stop."""
+
+    asked: bool = False
+
+
+@contextlib.contextmanager
+def stop_asked() -> Iterator[Stop]:
+    """Note SIGTERM and Ctrl-C instead of ending at once; the second of a kind ends at once.
+
+    Outside the main thread, where no program hears signals, nothing is changed and nobody asks.
+
+    Yields:
+        What a signal sets; look at it where the program can stop in good order.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.asked = True
+        signal.signal(number, before[number])
+
+    before = {int(number): signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    # What was not set from Python reads as None and can only be set to the default again.
+    before = {number: signal.SIG_DFL if old is None else old for number, old in before.items()}
+    try:
+        for number in before:
+            signal.signal(number, ask)
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

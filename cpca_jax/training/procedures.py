@@ -1,0 +1,39 @@
+"""Training to the end: in one go, or by a network's own procedure."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cpca_jax.errors import StoppedError
+from cpca_jax.registry import Registry
+from cpca_jax.runs.config import Experiment
+from cpca_jax.runs.state import TrainState
+from cpca_jax.training import loop
+
+Procedure = Callable[[Experiment, Path], TrainState]
+
+# By the name of the network. All others are trained in one go.
+PROCEDURES: Registry[Procedure] = Registry(
+    "training procedure", {"cascade": "cpca_jax.training.cascade:train"}
+)
+
+
+def train(experiment: Experiment, workdir: Path) -> TrainState:
+    """Train an experiment in a folder; run again it goes on where it stopped.
+
+    Raises:
+        InputError: as for `loop.train`.
+    """
+    procedure = PROCEDURES.get(experiment.model.name, loop.train)
+    return procedure(experiment, workdir)
+
+
+def train_to_end(experiment: Experiment, workdir: Path) -> None:
+    """Train as `train` does, for those who need a finished training.
+
+    Raises:
+        InputError: as for `train`.
+        StoppedError: it was asked to stop before the last step.
+    """
+    step = int(train(experiment, workdir).step)
+    if step < experiment.train.total_steps:
+        raise StoppedError(f"{workdir.name}: stopped at step {step}; run it again to go on")

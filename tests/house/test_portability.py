@@ -1,0 +1,37 @@
+"""No module needs what only POSIX systems have; a stand-in for running on Windows and macOS."""
+
+import subprocess
+import sys
+
+from conftest import CHECKOUT
+
+# Imports every module of ours on a system that lacks these modules and names. The libraries come
+# first, because on Linux they may count on what Linux has.
+IMPORT_ALL = """
+import importlib, os, signal, sys
+for library in sys.argv[1].split(","):
+    importlib.import_module(library)
+for name in ("fcntl", "resource", "pwd", "grp", "termios"):
+    sys.modules[name] = None
+for owner, names in (
+    (os, ("O_DIRECTORY", "O_NOFOLLOW", "getuid", "fork", "sched_getaffinity")),
+    (signal, ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL")),
+):
+    for name in names:
+        delattr(owner, name)
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+"""
+LIBRARIES = (
+    "jax,flax.linen,optax,orbax.checkpoint,scipy.signal,pydicom,nibabel,h5py,matplotlib.pyplot,"
+    "ml_collections.config_flags,rich.progress,tensorboardX"
+)
+
+
+def test_every_module_is_imported_without_what_only_posix_has():
+    files = sorted((CHECKOUT / "cpca_jax").rglob("*.py"))
+    names = [".".join(path.relative_to(CHECKOUT).with_suffix("").parts) for path in files]
+    modules = [name.removesuffix(".__init__") for name in names]
+    command = [sys.executable, "-c", IMPORT_ALL, LIBRARIES, *modules]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,103 @@
+"""A metric, a penalty, a generator and a data set from modules of a user's own.
+
+The modules lie beside this file; none knows more than `import cpca_jax`, none has over 40 lines.
+"""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import tiny
+from conftest import CHECKOUT
+
+HERE = CHECKOUT / "tests" / "plugins"
+MODULES = sorted(HERE.glob("my_*.py"))
+PENALTY, NETWORK, METRIC = (HERE / f"my_{name}.py" for name in ("penalty", "network", "metric"))
+SMALL = [
+    "--config=cpca1:cpu",
+    "--config.model.name=two_layers",
+    "--config.model.slices=3",
+    "--config.loss.penalty=absolute",
+    "--config.data.patch=20",
+    "--config.data.batch=2",
+    "--config.critic.fields.features=(2,2,4,4,4,4)",
+    "--config.critic.fields.dense=8",
+    "--config.perceptual.network=random",
+    "--config.perceptual.tap=relu1_2",
+    "--config.train.epochs=1",
+    "--config.train.steps_per_epoch=2",
+    "--config.train.validation_slices=2",
+    "--config.compute.devices=1",
+]
+
+
+def cpca(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(CHECKOUT / f"{arguments[0]}.py"), *map(str, arguments[1:])]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def plugins(*files: Path) -> list[str]:
+    return [f"--plugin={file}" for file in files]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of a user's network under a user's penalty, validated by a user's metric."""
+    folder = tmp_path_factory.mktemp("outside")
+    tiny.write_store(folder / "store")
+    rows = plugins(PENALTY, NETWORK, METRIC)
+    done = cpca("train", *SMALL, *rows, "--workdir=run", "--config.data.store=store", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_a_row_takes_at_most_forty_lines(path):
+    assert len(path.read_text().splitlines()) <= 40
+
+
+def test_a_training_uses_all_three_and_remembers_their_names(trained):
+    written = json.loads((trained / "run" / "config.json").read_text())
+    assert written["plugins"] == [PENALTY.name, NETWORK.name, METRIC.name]
+    lines = (trained / "run" / "validation.jsonl").read_text().splitlines()
+    assert {"mae_hu", "low_mae_hu"} <= set(json.loads(lines[-1]))
+
+
+def test_it_is_scored_by_the_new_metric_and_without_its_penalty(trained):
+    command = ("--runs=run", "--store=store", "--output=scores", "--batch=2")
+    done = cpca("evaluate", *command, *plugins(NETWORK, METRIC), cwd=trained)
+    assert done.returncode == 0, done.stderr
+    with (trained / "scores" / "table.csv").open(newline="") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"low dose", "run"}
+    assert 0 < float(rows["low dose"]["mae_hu"]) < float(rows["low dose"]["rmse_hu"])
+    assert "MAE (HU)" in (trained / "scores" / "table.md").read_text()
+
+
+def test_it_denoises_without_penalty_and_metric(trained):
+    volume = np.full((24, 26, 5), -1000, np.int16)
+    volume[8:16, 8:16] = 40
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), trained / "scan.nii.gz")
+    done = cpca(
+        "denoise",
+        "--run=run",
+        "--input=scan.nii.gz",
+        "--output=out",
+        *plugins(NETWORK),
+        cwd=trained,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (trained / "out" / "scan.nii.gz").exists()
+
+
+def test_without_its_network_it_says_which_plug_in_it_wants(trained):
+    done = cpca("denoise", "--run=run", "--input=scan.nii.gz", "--output=other", cwd=trained)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: run: its network 'two_layers' is none of cpca,")
+    assert line.endswith("my_penalty.py, my_network.py, my_metric.py: give it by --plugin")
