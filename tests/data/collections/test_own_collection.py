@@ -1,6 +1,8 @@
 """A data set that a user's own module adds: found, paired, checked and stored."""
 
 import importlib.util
+import subprocess
+import sys
 
 import fake_dicom
 import numpy as np
@@ -133,6 +135,20 @@ def test_the_documented_module_works(tmp_path):
     (one,) = prepare.prepare_scans(Inputs(tmp_path / "in"), tmp_path / "out").series
     assert one.patient.startswith("case-")
     np.testing.assert_array_equal(one.low, volume(20.0, 20))
+
+
+def test_the_command_takes_a_plug_in(tmp_path):
+    (tmp_path / "my_scanner.py").write_text(MODULE)
+    for dose, noise_hu in (("full", 10.0), ("low", 20.0)):
+        write(tmp_path / "in" / f"{dose}.myct", volume(noise_hu, int(noise_hu)), "p1", dose)
+    command = [sys.executable, str(CHECKOUT / "prepare.py"), "--input", str(tmp_path / "in")]
+    refused = subprocess.run([*command, "--check"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "in: no CT images among 2 files" in refused.stderr
+    command += ["--plugin", str(tmp_path / "my_scanner.py"), "--output", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "found: MyCT, own folders: 2 series" in done.stdout
 
 
 def test_names_that_are_taken(module):
