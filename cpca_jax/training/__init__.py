@@ -1,1 +1,1 @@
-"""Training: the step, the transfer from 2D to 3D, the loop, and how a run starts and resumes."""
+"""Training: the step, the transfer from 2D to 3D, the loop, the start and the resuming of a run."""

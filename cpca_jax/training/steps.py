@@ -1,7 +1,7 @@
 """One training step, pure: several critic updates, then one generator update.
 
-(state, batches, feature network's parameters, root key) -> (state, scalars). jit, donation and
-devices are put on from outside. The two losses stand first and read as their formulas do.
+(state, batches, feature network's parameters, root key) -> (state, scalars). The caller adds jit,
+donation and devices. The two losses come first and read as their formulas do.
 """
 
 import dataclasses
@@ -26,11 +26,11 @@ from cpca_jax.units import Window
 
 
 class Batches(flax.struct.PyTreeNode):
-    """Fresh patches of one training step in HU; one draw per update, the generator's last.
+    """Fresh patches of one training step in HU: one draw per update, the generator's last.
 
     Attributes:
-        low: int16 (draws, batch, z, y, x), the network's input slabs.
-        full: int16 (draws, batch, centres, y, x), the full-dose centre slices of each.
+        low: The network's input slabs, int16 (draws, batch, z, y, x).
+        full: The full-dose centre slices of each slab, int16 (draws, batch, centres, y, x).
     """
 
     low: Leaf
@@ -44,7 +44,7 @@ CriticStep = Callable[[TrainState, Batches, RandomKey], tuple[TrainState, Scalar
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What the step needs to know besides the networks; all of it static."""
+    """All static settings of the step besides the networks."""
 
     loss: LossConfig
     optim: OptimConfig
@@ -57,7 +57,7 @@ class Objective:
 
     @property
     def form(self) -> losses.Adversarial:
-        """The adversarial form: what critic and generator make of the critic's scores."""
+        """The adversarial form: the losses of critic and generator from the critic's scores."""
         return losses.ADVERSARIAL[self.loss.adversarial_form]
 
     @property
@@ -67,7 +67,7 @@ class Objective:
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weight of each generator term by name."""
+        """The weight of each term of the generator's loss, by name."""
         names = ("adversarial", "perceptual", "mse", "l1")
         return {name: getattr(self.loss, name) for name in names}
 
@@ -77,7 +77,7 @@ class Objective:
         return optimisers(self.optim, self.frozen)
 
     def rate(self, base: float, step: Array) -> Scalar:
-        """Return a base learning rate at a training step."""
+        """Return the learning rate at a training step for a base rate."""
         return base * schedule_factor(self.optim, step, self.steps_per_epoch)
 
     def distance(self, feature_params: Params, denoised: Centres, full: Centres) -> Array:
@@ -102,16 +102,16 @@ def critic_loss(
     networks: Networks,
     objective: Objective,
 ) -> tuple[Scalar, Scalars]:
-    """L_D = form(D(full dose), D(denoised)) + weight * mean penalty (Gulrajani et al. 2017, eq. 3).
+    """Return L_D = form(D(full dose), D(denoised)) + weight * mean penalty.
 
-    For the Wasserstein form the first term is E[D(denoised)] - E[D(full dose)].
+    Gulrajani et al. 2017, eq. 3; the Wasserstein form is E[D(denoised)] - E[D(full dose)].
 
     Returns:
         The loss, and scalars for the log.
     """
     assert networks.adversary is not None
     score = partial(_again(objective, networks.adversary.score), params)
-    # Side by side, not end to end: devices that share the batch keep their examples.
+    # Interleaved, not end to end: devices that share the batch keep their examples.
     of_real, of_fake = score(side_by_side([real, fake])).reshape(-1, 2).T
     terms = objective.regulariser(score, key, real, fake)
     penalty = jnp.mean(terms.value)
@@ -135,12 +135,12 @@ def generator_loss(
     networks: Networks,
     objective: Objective,
 ) -> tuple[Scalar, tuple[Scalars, Params]]:
-    """L_G = sum of weight * term: adversarial, perceptual, MSE, L1 (the deck's has the first two).
+    """Return L_G = sum of weight * term: adversarial, perceptual (the deck's two), MSE, L1.
 
-    No term is random: the key is not used.
+    No term is random, so the key is not used.
 
     Returns:
-        The loss; scalars for the log, and the running moments of batch normalisation moved on.
+        The loss; scalars for the log, and the updated running moments of batch normalisation.
     """
     del key
     denoise = _again(objective, networks.denoise_in_training)
@@ -153,7 +153,7 @@ def generator_loss(
     if objective.loss.perceptual:
         terms["perceptual"] = jnp.mean(objective.distance(feature_params, inner, target))
     loss = losses.weighted_sum(terms, objective.weights)
-    # A constant answer (a dead last ReLU) shows here long before it shows in a score.
+    # A constant output (a dead last ReLU) shows here long before it shows in a score.
     output_sd = jnp.mean(jnp.std(inner, axis=(1, 2, 3, 4)))
     return loss, (terms | {"output_sd": output_sd, "generator_loss": loss}, moved)
 
@@ -221,9 +221,9 @@ def update_critic_repeatedly(
     *,
     unroll: bool,
 ) -> tuple[TrainState, Scalars]:
-    """Update the critic once per draw, each time on a fresh batch; return scalars of the last.
+    """Update the critic once per draw, each on a fresh batch; return the scalars of the last.
 
-    The generator stands still meanwhile, so it denoises all draws at once.
+    The generator does not change meanwhile, so it denoises all draws at once.
     """
     assert state.critic is not None
     low, full = _normalised(objective.window, batches)
@@ -249,7 +249,7 @@ def update_critic_repeatedly(
     if not unroll:
         critic, many = lax.scan(update, state.critic, (reals, fakes, keys))
         return state.replace(critic=critic), jax.tree.map(lambda x: x[-1], many)
-    # Not scan's own `unroll`: with a single draw that leaves a loop, seven times slower on CPU.
+    # Not scan's own `unroll`: for a single draw it leaves a loop, seven times slower on CPU.
     critic = state.critic
     for number in range(draws):
         critic, scalars = update(critic, (reals[number], fakes[number], keys[number]))
@@ -257,13 +257,13 @@ def update_critic_repeatedly(
 
 
 def make_train_step(networks: Networks, objective: Objective, *, unroll: bool) -> TrainStep:
-    """Make the step of an experiment: critic updates on all draws but the last, then the generator.
+    """Return the step: critic updates on all draws but the last, then a generator update on that.
 
     Args:
-        networks: generator and critic; without a critic there are no critic updates.
-        objective: weights, penalty, rates.
-        unroll: write the critic updates out instead of looping. On CPU a convolution's gradient
-            inside a loop is 70 times slower than outside; on accelerators the loop compiles faster.
+        networks: The generator and the critic; without a critic there are no critic updates.
+        objective: The weights, the penalty and the rates.
+        unroll: True to write the critic updates out instead of looping. On CPU a convolution's
+            gradient is 70 times slower inside a loop; on accelerators the loop compiles faster.
     """
     networks = networks.computing_in(objective.compute.precision)
 
@@ -290,15 +290,15 @@ def make_train_step(networks: Networks, objective: Objective, *, unroll: bool) -
 
 
 def unrolled_here() -> bool:
-    """Tell whether loops are written out on this process's devices, see `make_train_step`."""
+    """Tell whether to write loops out on this process's devices, see `make_train_step`."""
     return jax.default_backend() == "cpu"
 
 
 def make_critic_step(networks: Networks, objective: Objective, *, unroll: bool) -> CriticStep:
-    """Make the step that updates the critic alone, on all draws.
+    """Return the step that updates the critic alone, on all draws.
 
-    For a 2D model that was not trained in the GAN framework: the deck's discussion says to train
-    a critic to convergence first, then to fine-tune.
+    It is for a 2D model that was not trained in the GAN framework: the deck's discussion says to
+    train a critic to convergence first, then to fine-tune.
     """
     networks = networks.computing_in(objective.compute.precision)
 
@@ -311,15 +311,15 @@ def make_critic_step(networks: Networks, objective: Objective, *, unroll: bool) 
 
 
 def draws_per_step(networks: Networks, loss: LossConfig) -> int:
-    """Return the fresh batches of a step: one per critic update and one for the generator."""
+    """Return the number of fresh batches of a step: one per critic update and the generator's."""
     return 1 + (loss.critic_steps if networks.adversary is not None else 0)
 
 
 def _again(objective: Objective, function: Callable[..., T]) -> Callable[..., T]:
-    """Return the function, computed again in the backward pass where memory is to be saved."""
+    """Return the function, recomputed in the backward pass if the objective saves memory so."""
     return jax.checkpoint(function) if objective.compute.rematerialise else function
 
 
 def _normalised(window: Window, batches: Batches) -> tuple[Array, Array]:
-    """Return patches in network range, with a channel axis."""
+    """Return the patches in network range, with a channel axis."""
     return window.normalise(batches.low)[..., None], window.normalise(batches.full)[..., None]
