@@ -13,7 +13,11 @@ class ConfigError(InputError):
     """A configuration key or value is not allowed."""
 
 
-class DicomError(InputError):
+class ScanError(InputError):
+    """A scan cannot be used, whatever its files are."""
+
+
+class DicomError(ScanError):
     """A DICOM file or series cannot be used."""
 
 
@@ -25,8 +29,8 @@ class LocalizerError(NotCTError):
     """A scout view, which is no slice."""
 
 
-class VolumeError(InputError):
-    """A NIfTI or HDF5 file cannot be used."""
+class VolumeError(ScanError):
+    """A NIfTI, HDF5, NumPy or PNG file cannot be used."""
 
 
 class StoreError(InputError):

@@ -21,7 +21,7 @@ sys.path.insert(0, str(CHECKOUT))
 
 from cpca_jax.data.collections import pairs  # noqa: E402
 from cpca_jax.data.collections.pairs import Pair  # noqa: E402
-from cpca_jax.data.dicom import series  # noqa: E402
+from cpca_jax.data.dicom import search  # noqa: E402
 from cpca_jax.runtime import logs  # noqa: E402
 from cpca_jax.simulation.calibration import Calibration, calibrate  # noqa: E402
 from cpca_jax.simulation.noise import Spectrum, find_flat_patches, radial_spectrum  # noqa: E402
@@ -69,19 +69,19 @@ class Comparison:
 
 def find_mayo(folder: Path) -> Sequence[Pair]:
     """The pairs of the challenge's slices in a folder of data."""
-    found, _ = pairs.find_pairs(series.find_series(folder / "mayo-2016").series)
+    found, _ = pairs.find_pairs(search.find_series(folder / "mayo-2016").series)
     return found
 
 
 def compare(pair: Pair) -> Comparison:
     """Simulate a quarter dose, blind to the real one, and measure both."""
-    full, low = series.read_volume(pair.full), series.read_volume(pair.low)
-    spacing_mm = pair.full.first.spacing_mm[0]
+    full, real = pair.full.read(), pair.low.read()
+    spacing_mm = pair.full.spacing_mm[0]
     fitted = calibrate(full, spacing_mm=spacing_mm)
     options = {"spacing_mm": spacing_mm, "dose": DOSE, "seed": SEED}
-    low = lower_dose(full, scanner=fitted.scanner, **options)
+    simulated = lower_dose(full, scanner=fitted.scanner, **options)
     # The real one is clipped at the lowest stored value.
-    low = np.maximum(np.rint(low), AIR_HU)
+    simulated = np.maximum(np.rint(simulated), AIR_HU)
     masks = tissues(full, spacing_mm)
     patches = find_flat_patches(full, spacing_mm=spacing_mm)
 
@@ -94,8 +94,7 @@ def compare(pair: Pair) -> Comparison:
             radial_spectrum(residuals, spacing_mm=spacing_mm),
         )
 
-    first = pair.full.first
-    return Comparison(pair.label, first.kernel, fitted, measure(low), measure(low))
+    return Comparison(pair.label, pair.full.kernel, fitted, measure(real), measure(simulated))
 
 
 def tissues(

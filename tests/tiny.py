@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from cpca_jax.configs import base
-from cpca_jax.data.store.reader import SeriesInfo, StoreWriter
+from cpca_jax.data.store.manifest import SeriesInfo
+from cpca_jax.data.store.writer import StoreWriter
 from cpca_jax.runs import config
 from cpca_jax.runs.config import Experiment
 

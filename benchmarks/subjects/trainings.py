@@ -19,7 +19,8 @@ from cpca_jax.runs.state import STEP_KEY, TrainState
 from cpca_jax.training import steps
 from cpca_jax.training.experiment import build_networks, build_objective
 from cpca_jax.training.networks import Networks, state_shapes
-from cpca_jax.training.steps import Batches, Objective, TrainStep
+from cpca_jax.training.objective import Objective
+from cpca_jax.training.steps import Batches, TrainStep
 from cpca_jax.types import Params, RandomKey
 from cpca_jax.weights import feature_network
 from cpca_jax.weights.feature_network import FeatureNetwork

@@ -98,7 +98,7 @@ def patient_of_volume(name: str, folders: Sequence[str]) -> str:
         As `patient_key`; where no name is a public identifier, a digest of the file's name and
         the folders below the collection, both without what names the dose level.
     """
-    own = _LEVEL_AT_END.sub("", name)
+    own = without_level(name)
     public = patient_key(own, folders)
     if _PUBLIC_PATIENT.fullmatch(public):
         return public
@@ -106,8 +106,13 @@ def patient_of_volume(name: str, folders: Sequence[str]) -> str:
     return patient_key("/".join([*plain, own]).strip("/"), ())
 
 
+def without_level(name: str) -> str:
+    """Return a file's name, without its suffix, also without the dose level at its end."""
+    return _LEVEL_AT_END.sub("", name)
+
+
 def without_collection(key: str, folders: Sequence[str]) -> str:
-    """A patient key that does not hang on what the collection's own folder is called.
+    """Return a patient key that does not depend on the name of the collection's own folder.
 
     Two collections of one patient, one for each dose level, are called differently.
 

@@ -21,7 +21,8 @@ from typing import Any
 from cpca_jax.data.dicom import series_checks
 from cpca_jax.data.dicom.attributes import Reported
 from cpca_jax.data.dicom.header import STRICT, Allowances, Header
-from cpca_jax.data.dicom.series import Found, Series, find_series
+from cpca_jax.data.dicom.search import Found, find_series
+from cpca_jax.data.dicom.series import Series
 from cpca_jax.data.listing import list_files
 from cpca_jax.denoising import before_after, nifti_file
 from cpca_jax.denoising.before_after import Effect

@@ -7,18 +7,19 @@ nothing that it was made from has changed.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from cpca_jax import __version__
 from cpca_jax.data.collections import doses, pairs
 from cpca_jax.data.collections.pairs import Pair
-from cpca_jax.data.dicom.series import Series
-from cpca_jax.data.store.reader import SeriesInfo, StoreWriter
-from cpca_jax.errors import DicomError, VolumeError
+from cpca_jax.data.scan import Scan, file_name
+from cpca_jax.data.store.manifest import SeriesInfo
+from cpca_jax.data.store.writer import StoreWriter
+from cpca_jax.errors import ScanError
 from cpca_jax.simulation import low_dose
 from cpca_jax.types import SliceHU, VolumeHU
-
-Read = Callable[[Series], VolumeHU]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,14 +50,12 @@ class Reader:
     """Reads pairs one after another.
 
     Attributes:
-        read: the pixels of a series.
         writer: of the store; None to check only.
         simulate_dose: share of the full dose to simulate; None to read the low dose.
         seed: of simulated noise.
-        examples: of how many usable pairs a slice is kept.
+        examples: the number of usable pairs of which a slice is kept.
     """
 
-    read: Read
     writer: StoreWriter | None
     simulate_dose: float | None
     seed: int
@@ -70,7 +69,7 @@ class Reader:
             info = self._info(_free_name(pair.full, taken), pair.full)
             try:
                 outcome = self._outcome(pair, info, keep=shown < self.examples)
-            except (DicomError, VolumeError) as error:
+            except ScanError as error:
                 outcome = Outcome(pair.label, info, refused=str(error))
             if not outcome.refused:
                 taken.add(info.name)
@@ -98,8 +97,8 @@ class Reader:
                 info,
                 low,
                 full,
-                low_sources=[header.sop_key for header in pair.low.headers],
-                full_sources=[header.sop_key for header in pair.full.headers],
+                low_sources=pair.low.sources(),
+                full_sources=pair.full.sources(),
                 key=key,
                 note={"noise": noise, "calibration": calibration},
             )
@@ -108,44 +107,58 @@ class Reader:
 
     def _volumes(self, pair: Pair) -> tuple[VolumeHU, VolumeHU, doses.Noise | None, str]:
         """Full dose, low dose, the noise of both, and how a simulation was calibrated."""
-        full = self.read(pair.full)
+        full = _pixels(pair.full)
         if self.simulate_dose is None:
-            low = self.read(pair.low)
+            low = _pixels(pair.low)
             return full, low, doses.check_doses(pair.label, full, low), ""
         low, fitted = low_dose.lower_dose(full, pair.full, dose=self.simulate_dose, seed=self.seed)
         return full, low, doses.measure_noise(full, low), fitted.note
 
-    def _info(self, name: str, one: Series) -> SeriesInfo:
-        first = one.first
+    def _info(self, name: str, one: Scan) -> SeriesInfo:
         return SeriesInfo(
             name=name,
-            patient=first.patient_key,
+            patient=one.patient,
             split=pairs.TRAIN,  # until all usable patients are known
-            kernel=first.kernel,
-            thickness_mm=first.thickness_mm,
-            spacing_mm=first.spacing_mm,
+            kernel=one.kernel,
+            thickness_mm=one.thickness_mm,
+            spacing_mm=one.spacing_mm,
             positions_mm=one.positions_mm,
+            placement=one.placement,
             simulated=self.simulate_dose is not None,
-            dose=self.simulate_dose or doses.dose_fraction(first.patient_key),
+            dose=self.simulate_dose or doses.dose_fraction(one.patient),
         )
 
     def _key(self, pair: Pair) -> str:
-        """A digest of everything that a stored pair is made from."""
+        """Return a digest of everything that a stored pair is made from."""
         digest = hashlib.sha256(json.dumps([__version__, self.simulate_dose, self.seed]).encode())
         for side in (pair.full, pair.low):
-            for header in side.headers:
+            facts = [
+                *(side.patient, side.kernel, side.thickness_mm, side.shape, side.spacing_mm),
+                *(side.positions_mm, side.placement, side.dose_level, side.key),
+            ]
+            digest.update(json.dumps(facts).encode())
+            for path in side.files:
                 try:
-                    stat = header.path.stat()
+                    stat = path.stat()
                 except OSError:
-                    raise DicomError(
-                        f"{header.path.name}: vanished while being read; start again"
+                    raise ScanError(
+                        f"{path.name}: vanished while being read; start again"
                     ) from None
-                row = (str(header.path), stat.st_size, stat.st_mtime_ns, repr(header))
-                digest.update(repr(row).encode())
+                digest.update(repr((str(path), stat.st_size, stat.st_mtime_ns)).encode())
         return digest.hexdigest()
 
 
-def _free_name(one: Series, taken: set[str]) -> str:
-    plain = one.file_name(patient=one.first.patient_key)
+def _pixels(one: Scan) -> VolumeHU:
+    """Read a scan; a user's own kind must keep what `Scan.read` promises, too."""
+    volume = one.read()
+    if volume.dtype != np.int16 or volume.shape != one.shape:
+        raise ScanError(
+            f"{one.label}: read() gave {volume.dtype} {volume.shape}, must be int16 {one.shape}"
+        )
+    return volume
+
+
+def _free_name(one: Scan, taken: set[str]) -> str:
+    plain = file_name(one.patient, one.kernel, one.thickness_mm)
     names = [plain, *(f"{plain}-{number}" for number in range(2, len(taken) + 2))]
     return next(name for name in names if name not in taken)

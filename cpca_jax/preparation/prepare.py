@@ -13,10 +13,11 @@ from cpca_jax.data.collections.pairs import Pair
 from cpca_jax.data.collections.published import KNOWN_DEFECTS
 from cpca_jax.data.collections.sources import Gathered, Inputs
 from cpca_jax.data.collections.splits import SplitChoice, require_studies_whole
-from cpca_jax.data.dicom.series import Track, no_track
-from cpca_jax.data.dicom.series_checks import say_first
-from cpca_jax.data.store.reader import Store, StoreWriter, open_store
-from cpca_jax.errors import ConfigError, DicomError
+from cpca_jax.data.messages import say_first
+from cpca_jax.data.scan import Track, no_track
+from cpca_jax.data.store.reader import Store, open_store
+from cpca_jax.data.store.writer import StoreWriter
+from cpca_jax.errors import ConfigError, ScanError
 from cpca_jax.preparation import store_page
 from cpca_jax.preparation.pair_reader import Outcome, Reader
 from cpca_jax.preparation.store_page import EXAMPLES, PAGE, Summary
@@ -44,7 +45,7 @@ def prepare_scans(
     """Make a store from folders of scans, and a page about it (STORE/prepare.html).
 
     Args:
-        inputs: the folders; see `sources.SOURCES` for what they may hold.
+        inputs: the folders; see `sources.COLLECTIONS` for what they may hold.
         output: the store's folder; must not exist, or be empty, and lie outside the inputs.
             With None nothing is written.
         choice: which patients are for training, validation and test; also holds the seed of
@@ -60,8 +61,7 @@ def prepare_scans(
 
     Raises:
         ConfigError: unknown patients, folders or flags that do not fit, a dose outside (0, 1).
-        DicomError: nothing usable in the inputs.
-        VolumeError: likewise.
+        ScanError: nothing usable in the inputs.
         StoreError: `output` cannot be a new store.
     """
     inputs.check(simulate=simulate_dose is not None)
@@ -77,10 +77,10 @@ def prepare_scans(
         chosen, refused, alone = sources.choose_pairs(gathered, simulate=simulate_dose is not None)
         _say_found(gathered, alone, say)
         found = gathered.found
-        unusable = [*found.refused, *found.other, *refused]
+        unusable = [*found.refused, *refused]
         say_first("refused", unusable, say, rest="more, the page lists all")
         kept = _of_split(chosen, choice, say)
-        reader = Reader(gathered.source.read, writer, simulate_dose, choice.seed, EXAMPLES)
+        reader = Reader(writer, simulate_dose, choice.seed, EXAMPLES)
         outcomes = _read_all(reader, kept, say, track)
         usable = [outcome.info.patient for outcome in outcomes if not outcome.refused]
         splits = choice.assign(usable)
@@ -168,8 +168,8 @@ def _require_dose(dose: float) -> None:
 
 def _say_found(gathered: Gathered, alone: Sequence[str], say: Say) -> None:
     found = gathered.found
-    say(f"found: {gathered.kind}, {gathered.layout}: {len(found.series)} series")
-    for patient, rows in store_page.by_patient(found.series).items():
+    say(f"found: {gathered.kind}, {gathered.layout}: {len(found.scans)} series")
+    for patient, rows in store_page.by_patient(found.scans).items():
         shown = ", ".join(f"{row.dose} {row.kernel} {row.thickness} ({row.slices})" for row in rows)
         say(f"found: {patient}: {shown}")
         if patient in KNOWN_DEFECTS:
@@ -178,7 +178,7 @@ def _say_found(gathered: Gathered, alone: Sequence[str], say: Say) -> None:
         say(f"full dose only: {len(alone)} patients; --simulate_dose would make their low dose")
     for count, what in store_page.left_out(found):
         say(f"left out: {count} {what}")
-    for note in store_page.notes(found):
+    for note in found.notes:
         say(f"note: {note}")
 
 
@@ -190,14 +190,14 @@ def _say_splits(splits: dict[str, str], say: Say) -> None:
 
 def _of_split(chosen: Sequence[Pair], choice: SplitChoice, say: Say) -> list[Pair]:
     """The pairs that the split knows; lists are checked now, before hours of reading."""
-    patients = sorted({pair.full.first.patient_key for pair in chosen})
+    patients = sorted({pair.full.patient for pair in chosen})
     assigned = choice.assign(patients)
     beside = [patient for patient in patients if patient not in assigned]
     if beside:
         say(f"left out: {len(beside)} patients in no split: {', '.join(beside)}")
     if patients and not assigned:
         raise ConfigError(f"{choice.described}: none of the {len(patients)} patients is in it")
-    return [pair for pair in chosen if pair.full.first.patient_key in assigned]
+    return [pair for pair in chosen if pair.full.patient in assigned]
 
 
 def _read_all(reader: Reader, chosen: Sequence[Pair], say: Say, track: Track) -> list[Outcome]:
@@ -216,9 +216,9 @@ def _read_all(reader: Reader, chosen: Sequence[Pair], say: Say, track: Track) ->
     return outcomes
 
 
-def _nothing_usable(name: str, alone: Sequence[str]) -> DicomError:
+def _nothing_usable(name: str, alone: Sequence[str]) -> ScanError:
     only = f"{len(alone)} patients have full dose only; " if alone else ""
-    return DicomError(
+    return ScanError(
         f"{name}: no usable pair of dose levels, {only}the lines above say why; "
         "--simulate_dose makes pairs from full dose alone"
     )

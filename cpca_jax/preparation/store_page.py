@@ -14,7 +14,7 @@ import numpy as np
 from cpca_jax.data.collections import pairs
 from cpca_jax.data.collections.published import KNOWN_DEFECTS
 from cpca_jax.data.collections.sources import Gathered
-from cpca_jax.data.dicom.series import Found, Series
+from cpca_jax.data.scan import FoundScans, Scan
 from cpca_jax.errors import ConfigError
 from cpca_jax.preparation.pair_reader import Outcome
 from cpca_jax.runtime import figures, pages
@@ -65,44 +65,39 @@ class Summary:
         """Every reason for a refusal, in the order of the checks."""
         pixels = [outcome.refused for outcome in self.outcomes if outcome.refused]
         found = self.gathered.found
-        return [*found.refused, *found.other, *self.refused, *pixels]
+        return [*found.refused, *self.refused, *pixels]
 
 
-def by_patient(found: Sequence[Series]) -> dict[str, list[Row]]:
-    """Return a row for each series, by patient."""
+def by_patient(found: Sequence[Scan]) -> dict[str, list[Row]]:
+    """Return a row for each scan, by patient."""
     rows: dict[str, list[Row]] = {}
     for one in found:
-        first = one.first
-        thickness = f"{first.thickness_mm:g} mm" if first.thickness_mm else "unknown thickness"
-        steps = one.steps_mm
-        step = f"{min(steps):g}" + ("" if np.ptp(steps) < 0.01 else f" to {max(steps):g}")
+        thickness = f"{one.thickness_mm:g} mm" if one.thickness_mm else "unknown thickness"
         row = Row(
-            patient=first.patient_key,
+            patient=one.patient,
             dose=one.dose_level or "unknown dose",
-            kernel=first.kernel,
+            kernel=one.kernel,
             thickness=thickness,
-            slices=len(one.headers),
-            step=f"{step} mm" if steps else "",
+            slices=one.shape[0],
+            step=_step(one),
         )
-        rows.setdefault(first.patient_key, []).append(row)
+        rows.setdefault(one.patient, []).append(row)
     return rows
 
 
-def left_out(found: Found) -> list[tuple[int, str]]:
-    """Return the number of files left out and their kind, for each kind with any."""
-    counts = [
-        (found.foreign, "files of another kind"),
-        (found.localizers, "localizers"),
-        (found.projections, "projections"),
-        (sum(one.duplicates for one in found.series), "identical copies of slices"),
-    ]
-    return [(count, what) for count, what in counts if count]
+def _step(one: Scan) -> str:
+    """Return the distances of consecutive slices; "" for one slice."""
+    steps = np.diff(one.positions_mm)
+    if not steps.size:
+        return ""
+    if one.placement != "measured":
+        return "unknown"
+    return f"{steps.min():g}" + ("" if np.ptp(steps) < 0.01 else f" to {steps.max():g}") + " mm"
 
 
-def notes(found: Found) -> list[str]:
-    """Return remarks on the series that are no reason to refuse them."""
-    lossy = [one for one in found.series if any(header.lossy for header in one.headers)]
-    return [*found.notes, *(f"{one.label}: pixels were once compressed with loss" for one in lossy)]
+def left_out(found: FoundScans) -> list[tuple[int, str]]:
+    """Return the number of files of each kind that were left out, without empty kinds."""
+    return [(count, what) for what, count in found.left_out.items() if count]
 
 
 def require_place(path: Path, inputs: Sequence[Path]) -> None:
@@ -160,7 +155,7 @@ def render(summary: Summary) -> str:
     """Return the page as HTML, complete in itself."""
     found = summary.gathered.found
     usable = [outcome for outcome in summary.outcomes if not outcome.refused]
-    rows = [row for rows in by_patient(found.series).values() for row in rows]
+    rows = [row for rows in by_patient(found.scans).values() for row in rows]
     defects = {
         row.patient: KNOWN_DEFECTS[row.patient] for row in rows if row.patient in KNOWN_DEFECTS
     }
@@ -174,7 +169,7 @@ def render(summary: Summary) -> str:
         left_out=[f"{count} {what}" for count, what in left_out(found)],
         alone=summary.alone,
         known_defects=[f"{patient}: {what}" for patient, what in defects.items()],
-        notes=notes(found),
+        notes=found.notes,
         refused=summary.all_refused,
         noise=[_noise_row(outcome) for outcome in usable],
         split_by=summary.split_by,

@@ -4,9 +4,9 @@ import hashlib
 
 import numpy as np
 
-from cpca_jax.data.dicom.series import Series
+from cpca_jax.data.scan import Scan
 from cpca_jax.data.store.manifest import SeriesInfo
-from cpca_jax.errors import DicomError, InputError
+from cpca_jax.errors import InputError, ScanError
 from cpca_jax.simulation import physics
 from cpca_jax.simulation.calibration import Calibration, calibrate
 from cpca_jax.simulation.phantom import phantom
@@ -18,13 +18,13 @@ INTERVAL_MM = 3.0
 
 
 def lower_dose(
-    full: VolumeHU, one: Series, *, dose: float, seed: int
+    full: VolumeHU, one: Scan, *, dose: float, seed: int
 ) -> tuple[VolumeHU, Calibration]:
     """A scan as it would be at a fraction of its dose, by a scanner fitted to its noise.
 
     Args:
         full: the scan, int16 HU (z y x).
-        one: the series that it was read from.
+        one: what it was read from.
         dose: share of the full dose.
         seed: of the run; every series gets its own noise from it.
 
@@ -32,19 +32,21 @@ def lower_dose(
         int16 HU (z y x), and how the scanner was fitted.
 
     Raises:
-        DicomError: pixels or slices are not square.
+        ScanError: pixels or slices are not square, or the size of pixels is unknown.
     """
-    y, x = one.first.spacing_mm
+    if one.spacing_mm is None:
+        raise ScanError(f"{one.label}: pixel spacing is unknown, must be known to simulate")
+    y, x = one.spacing_mm
     if abs(y - x) > 1e-4 * y:
-        raise DicomError(f"{one.label}: PixelSpacing is {y:g}, {x:g}, must be equal to simulate")
-    own_seed = seed_of(seed, f"{one.label} {one.first.series_key}")
+        raise ScanError(f"{one.label}: pixel spacing is {y:g}, {x:g}, must be equal to simulate")
+    own_seed = seed_of(seed, f"{one.label} {one.key}")
     try:
         fitted = calibrate(full, spacing_mm=y)
         noisy = physics.lower_dose(
             full.astype(np.float32), spacing_mm=y, dose=dose, seed=own_seed, scanner=fitted.scanner
         )
     except InputError as error:
-        raise DicomError(f"{one.label}: {error}") from error
+        raise ScanError(f"{one.label}: {error}") from error
     return whole_hu(noisy), fitted
 
 
@@ -94,5 +96,5 @@ def phantom_pair(
 
 
 def seed_of(seed: int, name: str) -> int:
-    """A seed below 2**31 for each name, which does not hang on what other names there are."""
+    """Return a seed below 2**31 for a name; it does not depend on the other names."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:4], "big") >> 1

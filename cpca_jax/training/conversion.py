@@ -49,7 +49,7 @@ def convert(
     if checkpoints.steps(workdir):
         raise ConfigError(f"{workdir.name} holds a run already; use another --workdir")
     model = experiment.model.name
-    players = optimisers(experiment.optim, experiment.train.frozen)
+    players = optimisers(experiment.optim, frozen=experiment.train.frozen)
     blank = state_shapes(networks, players).generator
     shapes = trees.merged(blank.params, blank.statistics)
     state, layers = read_state(weights), _read_names(names)

@@ -16,7 +16,7 @@ from cpca_jax.runs.config import Experiment
 from cpca_jax.runtime import addresses
 from cpca_jax.training import optim, transfer
 from cpca_jax.training.networks import Adversary, Networks, PatchGeometry
-from cpca_jax.training.steps import Objective
+from cpca_jax.training.objective import Objective
 from cpca_jax.units import Window
 from cpca_jax.weights import feature_network
 from cpca_jax.weights.feature_network import FeatureNetwork

@@ -19,9 +19,10 @@ from cpca_jax.runtime.signals import Stop, stop_asked
 from cpca_jax.training.experiment import Parts, assemble
 from cpca_jax.training.feed import Feeder, Sent, received
 from cpca_jax.training.networks import Networks
+from cpca_jax.training.objective import Objective
 from cpca_jax.training.resume import about, resume
 from cpca_jax.training.start import starting_state
-from cpca_jax.training.steps import Objective, draws_per_step, make_train_step, unrolled_here
+from cpca_jax.training.steps import draws_per_step, make_train_step, unrolled_here
 from cpca_jax.training.validation import Validation
 from cpca_jax.types import Params, RandomKey, Scalars
 

@@ -37,7 +37,7 @@ SCHEDULES: Registry[Callable[[Array, float], Array]] = Registry(
 
 # Cached, so that two trainings of one configuration compile once.
 @lru_cache
-def optimisers(config: OptimConfig, frozen: tuple[str, ...] = ()) -> Optimisers:
+def optimisers(config: OptimConfig, *, frozen: tuple[str, ...] = ()) -> Optimisers:
     """Build both players' optimisers.
 
     Args:

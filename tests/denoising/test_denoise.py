@@ -1,17 +1,17 @@
 """denoise.py's driver: the same series out, told apart from its source, whole or not at all."""
 
 import dataclasses
-import datetime
 import json
 import shutil
 import subprocess
 
+import commands
 import fake_dicom
 import jax
 import numpy as np
 import pydicom
 import pytest
-import test_scripts
+from denoised import CREATED, IDENTITY, STUDY, network, out_series, random_stored, write
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -22,49 +22,13 @@ from pydicom.uid import (
 )
 
 from cpca_jax.data.dicom import slice_file
-from cpca_jax.data.dicom.series import find_series
+from cpca_jax.data.dicom.search import find_series
 from cpca_jax.data.dicom.stored_values import denoised_values
-from cpca_jax.denoising import denoiser, dicom_series, streaming
+from cpca_jax.denoising import dicom_series, streaming
 from cpca_jax.denoising.before_after import EffectMeter
-from cpca_jax.denoising.denoiser import Denoiser, denoise_volume, load_run
+from cpca_jax.denoising.denoiser import denoise_volume
 from cpca_jax.denoising.folder import Choices, denoise_folder, parse_shard
 from cpca_jax.errors import ConfigError, InputError, OutputError
-from cpca_jax.models import build_generator
-from cpca_jax.training.networks import Networks, PatchGeometry, init_generator
-from cpca_jax.units import Window
-
-IDENTITY = load_run(denoiser.IDENTITY)
-CREATED = datetime.datetime(2026, 1, 31, 12, 30)
-STUDY = {"StudyInstanceUID": "1.2.3"}
-
-
-def network(slices, name="net"):
-    """An untrained network: it changes every pixel."""
-    module = build_generator("cpca", slices=slices, features=4)
-    networks = Networks(module, None, PatchGeometry(slices, 20))
-    params, _ = init_generator(networks, jax.random.key(1))
-    return Denoiser(name, module, params, Window(-300, 300), digest=f"{slices:016d}")
-
-
-def write(folder, stored, **changes):
-    """A series of these stored values (z y x)."""
-    for z, image in enumerate(stored):
-        signed = changes.get("PixelRepresentation", 0)
-        changes["PixelData"] = image.astype("<i2" if signed else "<u2").tobytes()
-        dataset = fake_dicom.ct_slice(image * 0.0, position_mm=2.0 * z, **(STUDY | changes))
-        fake_dicom.save(dataset, folder / f"{z}")
-    return folder
-
-
-def out_series(output):
-    """Data sets of the only denoised series, in the order of their names."""
-    (folder,) = [path for path in output.iterdir() if path.is_dir()]
-    return [pydicom.dcmread(path) for path in sorted(folder.glob("*.dcm"))]
-
-
-def random_stored(low, high, seed=0, size=24):
-    return np.random.default_rng(seed).integers(low, high + 1, (3, size, size))
-
 
 FORMATS = {
     "unsigned 12": (0, 4095, {}),
@@ -507,13 +471,11 @@ def test_validators_find_nothing_new_in_real_series(tmp_path, real_data, place):
 def test_the_command(tmp_path):
     fake_dicom.write_series(tmp_path / "in", fake_dicom.body(3, noise_hu=9), **STUDY)
     flags = ("--run", "identity", "--input", tmp_path / "in", "--created", "2026-01-31T12:00:00")
-    done = test_scripts.call("denoise.py", *flags, "--output", tmp_path / "out")
+    done = commands.call("denoise.py", *flags, "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "3 slices, noise" in done.stdout
-    again = test_scripts.call("denoise.py", *flags, "--output", tmp_path / "out")
+    again = commands.call("denoise.py", *flags, "--output", tmp_path / "out")
     assert again.returncode == 0
     assert "denoised before" in again.stdout
-    bad = test_scripts.call(
-        "denoise.py", *flags[:4], "--output", tmp_path / "x", "--created", "noon"
-    )
-    test_scripts.refused(bad, "--created is noon")
+    bad = commands.call("denoise.py", *flags[:4], "--output", tmp_path / "x", "--created", "noon")
+    commands.refused(bad, "--created is noon")

@@ -19,8 +19,8 @@ SHAPE = (40, 40)
 def model(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("slab")
     networks = build_networks(tiny.configuration(folder, model__slices=request.param))
-    params = init_generator(networks, jax.random.key(0))
-    return Denoiser("tiny", networks, params, Window(-300.0, 300.0))
+    params, _ = init_generator(networks, jax.random.key(0))
+    return Denoiser("tiny", networks.generator, params, Window(-300.0, 300.0))
 
 
 def test_the_slab_is_the_largest_that_fits(model):

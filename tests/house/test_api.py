@@ -37,7 +37,7 @@ def test_public_things_are_documented_and_typed(name):
 
 def test_names_that_scripts_and_notebooks_hang_on():
     from cpca_jax import models
-    from cpca_jax.evaluation import scoring
+    from cpca_jax.denoising import denoiser
     from cpca_jax.metrics import image, protocols
     from cpca_jax.objectives import penalties
     from cpca_jax.runs import checkpoints
@@ -49,7 +49,7 @@ def test_names_that_scripts_and_notebooks_hang_on():
         transfer: ("inflate",),
         image: ("psnr", "ssim"),
         protocols: ("PROTOCOLS",),
-        scoring: ("denoise_volume",),
+        denoiser: ("denoise_volume", "load_run"),
         checkpoints: ("restore_params",),
     }.items():
         for name in names:

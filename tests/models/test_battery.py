@@ -121,7 +121,7 @@ def test_every_3d_form_equals_its_2d_form_after_inflation(name, slices, key):
     half = slices // 2
     want = flat.apply(params, x[:, half:-half])
     np.testing.assert_allclose(deep.apply(trained(params, grown), x), want, atol=1e-5)
-    assert np.abs(deep.apply({"params": other}, x) - want).max() > 1e-3
+    assert np.abs(deep.apply(other, x) - want).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", MODELS)

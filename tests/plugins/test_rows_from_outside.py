@@ -80,7 +80,8 @@ def test_it_is_scored_by_the_new_metric_and_without_its_penalty(trained):
 
 
 def test_it_denoises_without_penalty_and_metric(trained):
-    volume = np.zeros((24, 26, 5), np.int16)
+    volume = np.full((24, 26, 5), -1000, np.int16)
+    volume[8:16, 8:16] = 40
     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), trained / "scan.nii.gz")
     done = cpca(
         "denoise",

@@ -1,6 +1,5 @@
 """From DICOM folders and phantoms to stores."""
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -11,11 +10,11 @@ import numpy as np
 import pytest
 from conftest import CHECKOUT
 
-from cpca_jax.data.collections import sources
 from cpca_jax.data.collections.sources import Inputs
 from cpca_jax.data.collections.splits import SplitChoice
+from cpca_jax.data.dicom.series import Series
 from cpca_jax.data.store import reader
-from cpca_jax.errors import ConfigError, DicomError, StoreError
+from cpca_jax.errors import ConfigError, ScanError, StoreError
 from cpca_jax.preparation import prepare
 
 
@@ -95,22 +94,21 @@ def test_what_cannot_be_used_is_said_and_the_rest_goes_on(tmp_path, collection):
 def test_nothing_usable_leaves_nothing_behind(tmp_path):
     root = tmp_path / "in"
     fake_dicom.write_series(root, fake_dicom.body(3, noise_hu=10))
-    with pytest.raises(DicomError, match=r"in: 1 series, none in a folder .*--full DIR --quarter"):
+    with pytest.raises(ScanError, match=r"in: 1 series, none in a folder .*--full DIR --low"):
         prepare_collection(root, tmp_path / "out")
     root.rename(tmp_path / "full_3mm")
     with pytest.raises(
-        DicomError, match=r"no usable pair .* 1 patients have full dose only; .*--simulate_dose"
+        ScanError, match=r"no usable pair .* 1 patients have full dose only; .*--simulate_dose"
     ):
         prepare_collection(tmp_path / "full_3mm", tmp_path / "out")
     (tmp_path / "full_3mm").rename(root)
-    with pytest.raises(DicomError, match="absent: is not a folder"):
+    with pytest.raises(ScanError, match="absent: is not a folder"):
         prepare_collection(tmp_path / "absent", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 def test_unknown_patients_are_refused_before_pixels_are_read(tmp_path, collection, monkeypatch):
-    unread = dataclasses.replace(sources.SOURCES["DICOM"], read=lambda one: pytest.fail("was read"))
-    monkeypatch.setitem(sources.SOURCES, "DICOM", unread)
+    monkeypatch.setattr(Series, "read", lambda one: pytest.fail("was read"))
     with pytest.raises(ConfigError, match="--test: L999 is not a patient, must be among C003"):
         prepare_collection(collection, tmp_path / "out", test=["L999"])
     assert not (tmp_path / "out").exists()
@@ -193,7 +191,7 @@ def test_simulation_needs_square_pixels(tmp_path, full_dose):
     lines = []
     made = prepare_collection(full_dose, tmp_path / "out", simulate_dose=0.25, say=lines.append)
     assert len(made.series) == 1
-    assert any("PixelSpacing is 4, 5, must be equal to simulate" in line for line in lines)
+    assert any("pixel spacing is 4, 5, must be equal to simulate" in line for line in lines)
 
 
 @pytest.mark.parametrize("dose", [0.0, 1.0, -0.5, 25.0, float("nan")])

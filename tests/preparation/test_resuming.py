@@ -1,6 +1,5 @@
 """An interrupted preparation goes on, and gives the store that an uninterrupted one gives."""
 
-import dataclasses
 import gc
 import os
 import shutil
@@ -18,7 +17,10 @@ from conftest import CHECKOUT
 from cpca_jax.data.collections import sources
 from cpca_jax.data.collections.sources import Inputs
 from cpca_jax.data.collections.splits import SplitChoice
+from cpca_jax.data.dicom.series import Series
 from cpca_jax.data.store import reader
+from cpca_jax.data.store.manifest import SeriesInfo
+from cpca_jax.data.store.writer import StoreWriter
 from cpca_jax.errors import StoreError
 from cpca_jax.preparation import pair_reader, prepare
 
@@ -40,15 +42,15 @@ class Interrupting:
     """Reads series, is interrupted at the one of this number, and counts."""
 
     def __init__(self, monkeypatch, *, at=None):
-        self.read, self.count, self.at = sources.SOURCES["DICOM"].read, 0, at
-        row = dataclasses.replace(sources.SOURCES["DICOM"], read=self)
-        monkeypatch.setitem(sources.SOURCES, "DICOM", row)
+        self.read, self.count, self.at = Series.read, 0, at
 
-    def __call__(self, one):
-        if self.count == self.at:
-            raise KeyboardInterrupt
-        self.count += 1
-        return self.read(one)
+        def counted(one):
+            if self.count == self.at:
+                raise KeyboardInterrupt
+            self.count += 1
+            return self.read(one)
+
+        monkeypatch.setattr(Series, "read", counted)
 
 
 def interrupt(monkeypatch, collection, output, at, **options):
@@ -150,15 +152,15 @@ def test_a_damaged_array_is_made_again(tmp_path, collection, monkeypatch):
 
 
 def test_two_writers_of_one_store(tmp_path):
-    with reader.StoreWriter(tmp_path / "out") as first:
+    with StoreWriter(tmp_path / "out") as first:
         with pytest.raises(StoreError, match="out: is being written by another"):
-            reader.StoreWriter(tmp_path / "out").__enter__()
+            StoreWriter(tmp_path / "out").__enter__()
         make_one(first)
     assert len(reader.open_store(tmp_path / "out").series) == 1
 
 
 def make_one(writer):
-    info = reader.SeriesInfo("a", "a", "train", "k", 1.0, (1.0, 1.0), (0.0,))
+    info = SeriesInfo("a", "a", "train", "k", 1.0, (1.0, 1.0), (0.0,))
     volume = np.zeros((1, 4, 4), np.int16)
     writer.add(info, volume, volume)
 
@@ -166,7 +168,7 @@ def make_one(writer):
 def test_one_pair_at_a_time_is_in_memory(tmp_path, collection, monkeypatch):
     """The volumes of a pair are gone before the next is read."""
     alive = []
-    read = sources.SOURCES["DICOM"].read
+    read = Series.read
 
     def watched(one):
         gc.collect()
@@ -175,8 +177,7 @@ def test_one_pair_at_a_time_is_in_memory(tmp_path, collection, monkeypatch):
         alive.append(weakref.ref(volume))
         return volume
 
-    row = dataclasses.replace(sources.SOURCES["DICOM"], read=watched)
-    monkeypatch.setitem(sources.SOURCES, "DICOM", row)
+    monkeypatch.setattr(Series, "read", watched)
     prepare_collection(collection, tmp_path / "out")
     assert len(alive) == 6
 
@@ -185,7 +186,7 @@ def test_what_it_is_made_from_is_in_the_key(tmp_path, collection):
     got = sources.gather(Inputs(collection), track=lambda items, *_: items)
     (pair, *_), _, _ = sources.choose_pairs(got, simulate=False)
     keys = {
-        pair_reader.Reader(got.source.read, None, dose, seed, 0)._key(pair)
+        pair_reader.Reader(None, dose, seed, 0)._key(pair)
         for dose, seed in ((None, 0), (0.5, 0), (0.25, 0), (None, 1))
     }
     assert len(keys) == 4

@@ -9,7 +9,7 @@ import pytest
 
 from cpca_jax.data.collections.sources import Inputs
 from cpca_jax.data.collections.splits import SplitChoice
-from cpca_jax.errors import ConfigError, DicomError, StoreError
+from cpca_jax.errors import ConfigError, ScanError, StoreError
 from cpca_jax.preparation import prepare, store_page
 
 
@@ -103,7 +103,7 @@ def test_checking_checks_the_output_too(tmp_path, collection):
 def test_a_page_even_where_nothing_can_be_used(tmp_path):
     root = tmp_path / "in"
     fake_dicom.write_pair(root / "L001", full_hu=20.0, low_hu=10.0)
-    with pytest.raises(DicomError, match="no usable pair"):
+    with pytest.raises(ScanError, match="no usable pair"):
         check(root, tmp_path)
     assert "are the dose levels swapped?" in (tmp_path / "page.html").read_text()
 

@@ -1,15 +1,13 @@
 """The commands as a user types them: help, bad input in one line with exit code 2."""
 
 import importlib
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import jax
 import pytest
 import tiny
+from commands import call, refused
 from conftest import CHECKOUT
 from ml_collections import ConfigDict
 
@@ -28,27 +26,6 @@ SCRIPTS = [
     "convert.py",
     "demo.py",
 ]
-
-
-def call(*arguments, cwd=CHECKOUT, **environment):
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=cwd,
-        env=os.environ | {"XDG_CACHE_HOME": "/nonexistent-cache", "XLA_FLAGS": ""} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def refused(result, *said):
-    """Exit code 2 and one line that says it, without a traceback."""
-    assert result.returncode == 2, result.stderr
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    for part in said:
-        assert part in lines[0]
 
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,8 @@ def refused(chosen, said):
 def test_every_configuration_parses_and_builds(name):
     experiment = config.parse(importlib.import_module(f"cpca_jax.configs.{name}").get_config())
     networks = build_networks(experiment)
-    assert networks.slices == experiment.model.slices
-    assert (networks.critic is not None) == (experiment.loss.adversarial > 0)
+    assert networks.geometry.slices == experiment.model.slices
+    assert (networks.adversary is not None) == (experiment.loss.adversarial > 0)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -9,7 +9,7 @@ import pytest
 import scipy.ndimage
 from jaxtyping import Float
 
-from cpca_jax.data.dicom import series
+from cpca_jax.data.dicom import search
 from cpca_jax.errors import InputError
 from cpca_jax.simulation import low_dose
 from cpca_jax.simulation.calibration import Calibration, calibrate
@@ -197,7 +197,7 @@ def test_residuals_are_free_of_smooth_anatomy() -> None:
 def test_preparation_is_told(tmp_path) -> None:
     body = fake_dicom.body(2, noise_hu=4.0, size=64).astype(np.int16)
     fake_dicom.write_series(tmp_path / "scan", body, PixelSpacing=[4, 4])
-    (one,) = series.find_series(tmp_path).series
+    (one,) = search.find_series(tmp_path).series
     low, fitted = low_dose.lower_dose(body, one, dose=0.25, seed=1)
     assert low.dtype == np.int16
     assert "not calibrated" in fitted.note

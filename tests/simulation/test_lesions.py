@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cpca_jax.data.dicom import series
+from cpca_jax.data.dicom import search
 from cpca_jax.errors import InputError
 from cpca_jax.simulation.beams import FanBeam
 from cpca_jax.simulation.lesions import (
@@ -240,8 +240,8 @@ def test_phantoms_of_a_study_are_different_people() -> None:
 @pytest.mark.real_data
 def test_real_slices_have_flat_tissue_for_lesions(real_data: Path) -> None:
 
-    (found,) = series.find_series(real_data / "abdomen-20").series
-    full = series.read_volume(found)
+    (found,) = search.find_series(real_data / "abdomen-20").series
+    full = found.read()
     spacing = found.first.spacing_mm[0]
     task = LesionTask(4.0, -40.0)
     edge = roi_edge([task], spacing_mm=spacing)

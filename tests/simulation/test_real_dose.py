@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cpca_jax.data.dicom import series
+from cpca_jax.data.dicom import search
 from cpca_jax.simulation import low_dose
 from cpca_jax.simulation.noise import find_flat_patches, radial_spectrum
 from docs.make_dose_simulation_figure import compare, find_mayo
@@ -15,8 +15,8 @@ from docs.make_dose_simulation_figure import compare, find_mayo
 @pytest.mark.real_data
 def test_a_quarter_dose_has_twice_the_noise_of_its_source(real_data: Path) -> None:
     # Iteratively reconstructed: the default scanner made it 3.4 times as noisy.
-    (one,) = series.find_series(real_data / "abdomen-20").series
-    full = series.read_volume(one)
+    (one,) = search.find_series(real_data / "abdomen-20").series
+    full = one.read()
     low, fitted = low_dose.lower_dose(full, one, dose=0.25, seed=4)
     assert fitted.noise_hu is not None
     spacing_mm = one.first.spacing_mm[0]

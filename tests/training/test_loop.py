@@ -56,7 +56,7 @@ def test_a_run_leaves_scores_curves_and_checkpoints(reference):
     assert {"wasserstein", "penalty", "gradient_norm", "seconds_per_step"} <= set(train[0])
     validation = logs.read_jsonl(reference / "validation.jsonl")
     assert [line["epoch"] for line in validation] == [0, 1, 2]
-    assert {"psnr", "ssim", "perceptual", "quarter_psnr"} <= set(validation[0])
+    assert {"psnr", "ssim", "perceptual", "low_psnr"} <= set(validation[0])
     assert list((reference / "events").iterdir())
     assert checkpoints.steps(reference) == [4, 5, 6]
     assert train[0]["learning_rate"] == pytest.approx(1e-4)

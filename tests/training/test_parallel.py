@@ -111,8 +111,8 @@ def test_parts_add_up_written_out_and_in_a_loop(unroll):
     params = {"w": jnp.asarray(random.normal(size=3))}
     data = jnp.asarray(random.normal(size=(12, 3)))
     key = jax.random.key(0)
-    whole = mean_gradient(loss, params, data, key, 1, unroll=unroll)
-    parts = mean_gradient(loss, params, data, key, 4, unroll=unroll)
+    whole = mean_gradient(loss, params, data, key=key, parts=1, unroll=unroll)
+    parts = mean_gradient(loss, params, data, key=key, parts=4, unroll=unroll)
     assert_close(trees.by_name(parts), trees.by_name(whole))
 
 
@@ -123,7 +123,8 @@ def test_each_part_draws_its_own_random_points():
         drawn = jax.random.uniform(key)
         return params * jnp.mean(data), drawn
 
-    _, drawn = mean_gradient(loss, 1.0, jnp.ones(4), jax.random.key(0), 2, unroll=True)
+    key = jax.random.key(0)
+    _, drawn = mean_gradient(loss, 1.0, jnp.ones(4), key=key, parts=2, unroll=True)
     keys = jax.random.split(jax.random.key(0), 2)
     assert drawn == pytest.approx(np.mean([jax.random.uniform(key) for key in keys]))
 

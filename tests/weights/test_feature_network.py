@@ -536,7 +536,9 @@ def test_random_network_is_vgg19_unless_said_otherwise():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ConfigError, match="unknown network 'vgg11'; allowed: vgg19, vgg16, ran"):
+    with pytest.raises(
+        ConfigError, match="feature network: 'vgg11' is not one of vgg19, vgg16, ran"
+    ):
         load_feature_network("vgg11", tap="relu5_4")
     with pytest.raises(ConfigError, match="vgg16 has no tap 'relu5_4'"):
         load_feature_network("vgg16", tap="relu5_4")

@@ -21,9 +21,9 @@ from cpca_jax.configs import cnn as cnn_config
 from cpca_jax.configs import gan3d as gan3d_config
 from cpca_jax.configs import red_cnn as red_cnn_config
 from cpca_jax.configs import wgan_vgg as wgan_vgg_config
+from cpca_jax.denoising.denoiser import denoise_volume, load_run
 from cpca_jax.errors import ConfigError, InputError, WeightsError
 from cpca_jax.evaluation import comparison
-from cpca_jax.evaluation.scoring import denoise_volume, load_run
 from cpca_jax.models import MODELS, build_generator
 from cpca_jax.runs import checkpoints, config
 from cpca_jax.training import conversion, loop

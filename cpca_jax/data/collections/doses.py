@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from cpca_jax.errors import DicomError
+from cpca_jax.errors import ScanError
 from cpca_jax.types import VolumeHU
 
 # Noise of the full and of the low dose, or before and after denoising, HU.
@@ -45,28 +45,28 @@ def check_doses(label: str, full: VolumeHU, low: VolumeHU) -> Noise:
         Median high-frequency noise in soft tissue of the full and of the low dose, HU.
 
     Raises:
-        DicomError: equal slices, no soft tissue, different anatomy, or a quarter dose that is
+        ScanError: equal slices, no soft tissue, different anatomy, or a low dose that is
             not noisier.
     """
     same = [z for z in range(len(full)) if np.array_equal(full[z], low[z])]
     if same:
-        raise DicomError(
+        raise ScanError(
             f"{label}: {len(same)} of {len(full)} slices have the same pixels in both dose "
             "levels, must be two reconstructions"
         )
     noise = measure_noise(full, low)
     if noise is None:
-        raise DicomError(f"{label}: no slice shows soft tissue to compare the noise in")
+        raise ScanError(f"{label}: no slice shows soft tissue to compare the noise in")
     agreement = _agreement(full, low)
     if agreement < _LEAST_AGREEMENT:
-        raise DicomError(
+        raise ScanError(
             f"{label}: anatomy of the dose levels agrees to {agreement:.2f} only (correlation), "
             "must be two reconstructions of one scan"
         )
     full_hu, low_hu = noise
     if low_hu < _LEAST_NOISE_RATIO * full_hu or low_hu == 0:
         swapped = "; are the dose levels swapped?" if full_hu > low_hu else ""
-        raise DicomError(
+        raise ScanError(
             f"{label}: noise is {full_hu:.1f} HU in the full and {low_hu:.1f} HU in the "
             f"low dose, the low dose must be noisier{swapped}"
         )

@@ -10,17 +10,19 @@ they are single, never neighbours. The low dose is sinograms (observation_*.hdf5
 not read; it has to be simulated.
 """
 
+import dataclasses
 import itertools
-import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from cpca_jax.data.dicom.header import Header
-from cpca_jax.data.dicom.series import Found, Series, Track
-from cpca_jax.data.listing import Listing, list_files
+from cpca_jax.data.collections.finding import left_out
+from cpca_jax.data.listing import Listing
+from cpca_jax.data.scan import FoundScans, ScanFacts, Track
 from cpca_jax.errors import VolumeError
 from cpca_jax.types import VolumeHU
 from cpca_jax.units import whole_hu
@@ -31,78 +33,93 @@ SIDE = 362
 _SPACING_MM = 260.0 / SIDE
 _PER_FILE = 128
 _FILE = re.compile(r"ground_truth_(train|validation|test)_(\d{3})\.hdf5")
-# Where the slices lie is not published. So far apart, no slice takes another for a neighbour.
-_APART_MM = 1000.0
 _NOTE = "LoDoPaB is 2D only: its slices are single, in no order, 362 x 362, 0.718 mm"
 
 
+class LodopabSlice(NamedTuple):
+    """A slice of the collection: its number in its part, its file, and its row there."""
+
+    number: int
+    path: Path
+    row: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LodopabScan(ScanFacts):
+    """The slices of one patient, by their numbers.
+
+    Attributes:
+        slices: ascending.
+    """
+
+    slices: tuple[LodopabSlice, ...]
+
+    def sources(self) -> tuple[str, ...]:
+        """Return the part and number of each slice, which identify it in the collection."""
+        return tuple(f"{one.path.stem[:-4]}-{one.number:06d}" for one in self.slices)
+
+    def read(self) -> VolumeHU:
+        """Read the slices.
+
+        Returns:
+            int16 (z y x) in HU, rounded.
+
+        Raises:
+            VolumeError: a file cannot be read, or holds values outside [0, 1].
+        """
+        volume = np.empty(self.shape, np.int16)
+        z = 0
+        for path, slices in itertools.groupby(self.slices, key=lambda one: one.path):
+            rows = [one.row for one in slices]
+            values = _read(path, rows)
+            if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+                raise VolumeError(
+                    f"{path.name}: values outside 0 to 1, must be LoDoPaB's attenuation"
+                )
+            volume[z : z + len(rows)] = whole_hu(to_hu(values))
+            z += len(rows)
+        return volume
+
+
 def is_lodopab(path: Path) -> bool:
-    """Whether a file is called like a ground-truth file of LoDoPaB."""
+    """Return whether a file is called like a ground-truth file of LoDoPaB."""
     return bool(_FILE.fullmatch(path.name))
 
 
-def find_lodopab(root: Path, *, track: Track, listed: Listing | None = None) -> Found:
-    """Sort the ground-truth slices below a folder by patient.
-
-    Args:
-        root: a folder, searched with its subfolders.
-        track: shows progress.
-        listed: the files below it, where they are listed already.
+def find_lodopab(root: Path, *, listed: Listing, level: str | None, track: Track) -> FoundScans:
+    """Sort the ground-truth slices below a folder by patient, see `scan.Find`.
 
     Returns:
-        A series for each patient; where the patients' numbers are missing, one for each file,
+        A scan for each patient; where the patients' numbers are missing, one for each file,
         and each of LoDoPaB's parts (train, validation, test) counts as one patient.
 
     Raises:
         VolumeError: a file is damaged or of another shape, or there is none.
     """
-    root = Path(os.path.abspath(root))
-    listed = listed or list_files(root)
     paths = [path for path in listed.paths if is_lodopab(path)]
     if not paths:
         raise VolumeError(f"{root.name}: no ground_truth_PART_NNN.hdf5, must hold at least one")
     patients = {path.name: path for path in listed.paths if path.suffix == ".csv"}
-    slices: dict[str, list[Header]] = {}
-    refused: list[str] = []
     numbers = {part: _patients(part, patients) for part in ("train", "validation", "test")}
+    slices: dict[tuple[str, str], list[LodopabSlice]] = {}
+    refused: list[str] = []
     for path in track(paths, "reading headers", len(paths)):
         try:
-            for patient, header in _slices(path, numbers):
-                slices.setdefault(patient, []).append(header)
+            for owner, one in _slices(path, numbers):
+                slices.setdefault(owner, []).append(one)
         except VolumeError as error:
             refused.append(str(error))
-    found = tuple(Series(_placed(slices[patient])) for patient in sorted(slices))
-    if not found:
+    if not slices:
         raise VolumeError(f"{root.name}: no usable LoDoPaB file; first refused: {refused[0]}")
-    missing = [part for part in numbers if not numbers[part]]
+    found = tuple(_scan(*owner, sorted(slices[owner]), level) for owner in sorted(slices))
     notes = [_NOTE]
+    missing = [part for part in numbers if not numbers[part]]
     if any(f"_{part}_" in path.name for part in missing for path in paths):
         notes.append(
             f"patient_ids_rand_{missing[0]}.csv is missing: each part counts as one patient"
         )
-    foreign = len(listed.paths) - len(paths)
-    return Found(found, tuple(refused), 0, foreign, listed.projections, tuple(notes))
-
-
-def read_lodopab(series: Series) -> VolumeHU:
-    """Read the slices of a series that `find_lodopab` found.
-
-    Returns:
-        int16 (z y x) in HU, rounded.
-
-    Raises:
-        VolumeError: a file cannot be read, or holds values outside [0, 1].
-    """
-    volume = np.empty((len(series.headers), SIDE, SIDE), np.int16)
-    z = 0
-    for path, headers in itertools.groupby(series.headers, key=lambda header: header.path):
-        rows = [_row(header) for header in headers]
-        values = _read(path, rows)
-        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-            raise VolumeError(f"{path.name}: values outside 0 to 1, must be LoDoPaB's attenuation")
-        volume[z : z + len(rows)] = whole_hu(to_hu(values))
-        z += len(rows)
-    return volume
+    aside = left_out(listed, len(paths))
+    return FoundScans(found, tuple(refused), aside, tuple(notes), ("LoDoPaB",))
 
 
 def to_hu(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
@@ -128,52 +145,42 @@ def _patients(part: str, files: dict[str, Path]) -> list[int]:
         raise VolumeError(f"{path.name}: must hold one whole number a line") from error
 
 
-def _slices(path: Path, numbers: dict[str, list[int]]) -> list[tuple[str, Header]]:
-    """Whose each slice of a file is, and what is known about it."""
+def _slices(
+    path: Path, numbers: dict[str, list[int]]
+) -> list[tuple[tuple[str, str], LodopabSlice]]:
+    """Return the slices of a file, each with its key and its patient."""
     match = _FILE.fullmatch(path.name)
     assert match
-    part, file = match[1], int(match[2])
-    count = _count(path)
-    indices = range(file * _PER_FILE, file * _PER_FILE + count)
+    part, first = match[1], int(match[2]) * _PER_FILE
+    indices = range(first, first + _count(path))
     known = numbers[part]
     if known and indices.stop > len(known):
         raise VolumeError(
             f"{path.name}: holds slice {indices.stop - 1} of the part, patient_ids_rand_{part}.csv "
             f"has {len(known)} lines, must have one for each"
         )
-    series = [f"lodopab-{part}-{known[n]:04d}" if known else path.stem for n in indices]
-    patients = series if known else [f"lodopab-{part}"] * count
-    headers = [_header(path, p, s, n) for p, s, n in zip(patients, series, indices, strict=True)]
-    return list(zip(series, headers, strict=True))
+    owners = [f"lodopab-{part}-{known[n]:04d}" for n in indices] if known else []
+    return [
+        (
+            (owners[n - first], owners[n - first]) if known else (path.stem, f"lodopab-{part}"),
+            LodopabSlice(n, path, n - first),
+        )
+        for n in indices
+    ]
 
 
-def _header(path: Path, patient: str, series: str, index: int) -> Header:
-    return Header(
-        path=path,
-        folders=(),
-        patient_key=patient,
-        series_key=series,
-        sop_key=f"{path.stem[:-4]}-{index:06d}",
-        image_type=(),
-        kernel="unknown",
-        thickness_mm=0.0,
-        shape=(SIDE, SIDE),
+def _scan(key: str, patient: str, slices: Sequence[LodopabSlice], level: str | None) -> LodopabScan:
+    return LodopabScan(
+        patient=patient,
+        shape=(len(slices), SIDE, SIDE),
         spacing_mm=(_SPACING_MM, _SPACING_MM),
-        orientation=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
-        origin_mm=(0.0, 0.0, _APART_MM * index),
-        slope=1.0,
-        intercept=0.0,
-        lossy=False,
+        positions_mm=tuple(float(one.number) for one in slices),
+        placement="single",
+        dose_level=level,
+        key=key,
+        files=tuple(dict.fromkeys(one.path for one in slices)),
+        slices=tuple(slices),
     )
-
-
-def _row(header: Header) -> int:
-    """Which row of its file a slice is."""
-    return round(header.origin_mm[2] / _APART_MM) % _PER_FILE
-
-
-def _placed(headers: list[Header]) -> tuple[Header, ...]:
-    return tuple(sorted(headers, key=lambda header: header.origin_mm[2]))
 
 
 def _count(path: Path) -> int:

@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from cpca_jax.data.collections.hounsfield import require_hu
 from cpca_jax.errors import VolumeError
 from cpca_jax.runtime.files import whole_path
 
 SUFFIXES = (".nii.gz", ".nii")
-# CT holds air, lung or at least fat: a lowest value above this is not in HU. Units that begin
-# at 0 (stored values, windowed 8-bit images, [0, 1]) are what such files turn out to be.
-_LOWEST_ABOVE = -50.0
 _RANGE = np.iinfo(np.int16)
 _TO_MM = {"meter": 1000.0, "micron": 0.001}
 # RAS, which NIfTI affines lead to, becomes LPS, which DICOM speaks.
@@ -100,7 +98,7 @@ def read_nifti(path: Path) -> NiftiVolume:
         raise VolumeError(f"{path.name}: voxels cannot be read ({_reason(error)})") from error
     slope, inter = _scaling(image)
     scaled = _scaled(stored.reshape(image.shape[:3]), slope, inter)
-    _require_hu(path.name, scaled)
+    require_hu(path.name, float(scaled.min()), float(scaled.max()))
     volume = np.ascontiguousarray(np.transpose(scaled, order)[flips])
     return NiftiVolume(path, **geometry, volume_hu=volume)
 
@@ -220,16 +218,6 @@ def _scaled(
     for row, values in enumerate(stored):
         scaled[row] = values.astype(np.float64) * slope + inter
     return scaled
-
-
-def _require_hu(name: str, volume: Shaped[np.ndarray, "i j k"]) -> None:
-    low, high = float(volume.min()), float(volume.max())
-    if not np.isfinite([low, high]).all():
-        raise VolumeError(f"{name}: has voxels that are not finite, must be HU")
-    if low > _LOWEST_ABOVE or low < _RANGE.min or high > _RANGE.max or high <= low:
-        raise VolumeError(
-            f"{name}: values lie between {low:g} and {high:g}, must be HU (air near -1000)"
-        )
 
 
 def _stored(

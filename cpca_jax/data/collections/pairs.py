@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from cpca_jax.data import folders
-from cpca_jax.data.dicom.series import SAME_PLACE_MM, Series
-from cpca_jax.errors import ConfigError, DicomError
+from cpca_jax.data.scan import SAME_PLACE_MM, Scan
+from cpca_jax.errors import ConfigError, ScanError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
@@ -30,8 +30,8 @@ class Pair:
         low: the low dose.
     """
 
-    full: Series
-    low: Series
+    full: Scan
+    low: Scan
 
     @property
     def label(self) -> str:
@@ -39,66 +39,62 @@ class Pair:
         return self.full.label
 
 
-def find_pairs(series: Sequence[Series]) -> tuple[tuple[Pair, ...], list[str]]:
+def find_pairs(scans: Sequence[Scan]) -> tuple[tuple[Pair, ...], list[str]]:
     """Match the dose levels by patient, kernel, thickness and geometry.
 
     Args:
-        series: all series of a collection.
+        scans: all scans of a collection.
 
     Returns:
-        The pairs, and a message for each series or group that has no partner.
+        The pairs, and a message for each scan or group that has no partner.
     """
-    groups: dict[tuple[str, str, float], list[Series]] = defaultdict(list)
-    for one in series:
-        first = one.first
-        groups[first.patient_key, first.kernel, round(first.thickness_mm, 3)].append(one)
+    groups: dict[tuple[str, str, float], list[Scan]] = defaultdict(list)
+    for one in scans:
+        groups[one.patient, one.kernel, round(one.thickness_mm, 3)].append(one)
     pairs: list[Pair] = []
     refused: list[str] = []
     for key in sorted(groups):
         try:
             pairs.extend(_pairs_of_group(groups[key]))
-        except DicomError as error:
+        except ScanError as error:
             refused.append(str(error))
     return tuple(pairs), refused
 
 
-def check_geometry(full: Series, low: Series) -> None:
-    """Refuse two series that are not the same slices.
+def check_geometry(full: Scan, low: Scan) -> None:
+    """Refuse two scans that are not the same slices.
 
     Raises:
-        DicomError: matrix, pixel spacing, orientation, positions or in-plane origin differ.
+        ScanError: matrix, pixel spacing, orientation, positions or in-plane origin differ.
     """
-    label, one, other = full.label, full.first, low.first
-    if one.shape != other.shape:
-        raise DicomError(
-            f"{label}: Rows and Columns are {one.shape} in the full and {other.shape} in the "
-            "low dose, must be equal"
+    label = full.label
+    if full.shape[1:] != low.shape[1:]:
+        raise ScanError(
+            f"{label}: rows and columns are {full.shape[1:]} in the full and {low.shape[1:]} in "
+            "the low dose, must be equal"
         )
-    if not np.allclose(one.spacing_mm, other.spacing_mm, rtol=1e-4, atol=0):
-        raise DicomError(
-            f"{label}: PixelSpacing is {one.spacing_mm} in the full and {other.spacing_mm} "
+    if not _same_spacing(full.spacing_mm, low.spacing_mm):
+        raise ScanError(
+            f"{label}: pixel spacing is {full.spacing_mm} in the full and {low.spacing_mm} "
             "in the low dose, must be equal"
         )
-    if not np.allclose(one.orientation, other.orientation, rtol=0, atol=1e-4):
-        raise DicomError(
-            f"{label}: ImageOrientationPatient differs between the dose levels, must be equal"
+    if full.placement != low.placement:
+        raise ScanError(
+            f"{label}: positions are {full.placement} in the full and {low.placement} in the low "
+            "dose, must be alike"
         )
-    lone_full = _without_partner(full, low)
-    lone_low = _without_partner(low, full)
-    if lone_full or lone_low:
-        places = ", ".join(f"{place:g}" for place in (lone_full + lone_low)[:3])
-        raise DicomError(
-            f"{label}: {len(lone_full)} of {len(full.headers)} full-dose and "
-            f"{len(lone_low)} of {len(low.headers)} low-dose slices have no "
-            f"partner at their position (first: {places} mm), must have one each"
-        )
-    origins = [np.array([h.origin_mm for h in side.headers]) for side in (full, low)]
-    shift = float(np.linalg.norm(origins[0] - origins[1], axis=1).max())
-    if shift > 2 * SAME_PLACE_MM:
-        raise DicomError(
-            f"{label}: ImagePositionPatient differs by {shift:g} mm between the dose levels, "
-            "must be equal"
-        )
+    one, other = full.frame, low.frame
+    if one and other and not np.allclose(one.orientation, other.orientation, rtol=0, atol=1e-4):
+        raise ScanError(f"{label}: orientation differs between the dose levels, must be equal")
+    _require_partners(full, low)
+    if one and other:
+        apart = np.subtract(one.origins_mm, other.origins_mm)
+        shift = float(np.linalg.norm(apart, axis=1).max())
+        if shift > 2 * SAME_PLACE_MM:
+            raise ScanError(
+                f"{label}: slices lie {shift:g} mm apart in the two dose levels, must lie at the "
+                "same place"
+            )
 
 
 def split_patients(
@@ -111,7 +107,7 @@ def split_patients(
     """Give every patient one split, so that none can be in two.
 
     Without lists: 15 % test and 15 % validation (rounded, at least one patient each), the
-    rest training, in an order that hangs on the seed and the names alone. Few patients:
+    rest training, in an order that depends on the seed and the names alone. Few patients:
     one is training; two are training and test; three are one of each. With a list, the lists
     are used as they stand and all others are training patients.
 
@@ -152,14 +148,14 @@ def _order(seed: int, patient: str) -> str:
     return hashlib.sha256(f"{seed}:{patient}".encode()).hexdigest()
 
 
-def _pairs_of_group(group: Sequence[Series]) -> list[Pair]:
-    """The pairs among all series of one patient, kernel and thickness."""
+def _pairs_of_group(group: Sequence[Scan]) -> list[Pair]:
+    """Return the pairs among all scans of one patient, kernel and thickness."""
     label = group[0].label
     fulls = [one for one in group if one.dose_level == folders.FULL]
     lows = [one for one in group if one.dose_level == folders.LOW]
     if not fulls or not lows:
         missing = "full" if lows else "low" if fulls else "full or low"
-        raise DicomError(
+        raise ScanError(
             f"{label}: no {missing} dose level among {len(group)} series, must lie in folders "
             f"named like {missing.split()[0]}_3mm or '{missing.split()[0]} dose images'"
         )
@@ -169,23 +165,42 @@ def _pairs_of_group(group: Sequence[Series]) -> list[Pair]:
     fitting = [(f, q) for f in fulls for q in lows if _fits(f, q)]
     alone = {id(f) for f, _ in fitting}, {id(q) for _, q in fitting}
     if not len(fitting) == len(fulls) == len(lows) == len(alone[0]) == len(alone[1]):
-        raise DicomError(
+        raise ScanError(
             f"{label}: {len(fulls)} full-dose and {len(lows)} low-dose series in "
             f"{len(fitting)} combinations of equal geometry, must be one to one"
         )
     return [Pair(f, q) for f, q in fitting]
 
 
-def _fits(full: Series, low: Series) -> bool:
+def _fits(full: Scan, low: Scan) -> bool:
     try:
         check_geometry(full, low)
-    except DicomError:
+    except ScanError:
         return False
     return True
 
 
-def _without_partner(series: Series, other: Series) -> list[float]:
-    """Positions of the slices that `other` has no slice at."""
+def _same_spacing(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
+    if one is None or other is None:
+        return one == other
+    return np.allclose(one, other, rtol=1e-4, atol=0)
+
+
+def _require_partners(full: Scan, low: Scan) -> None:
+    lone_full = _without_partner(full, low)
+    lone_low = _without_partner(low, full)
+    if lone_full or lone_low:
+        places = ", ".join(f"{place:g}" for place in (lone_full + lone_low)[:3])
+        unit = " mm" if full.placement == "measured" else ""
+        raise ScanError(
+            f"{full.label}: {len(lone_full)} of {full.shape[0]} full-dose and "
+            f"{len(lone_low)} of {low.shape[0]} low-dose slices have no "
+            f"partner at their position (first: {places}{unit}), must have one each"
+        )
+
+
+def _without_partner(one: Scan, other: Scan) -> list[float]:
+    """Return the positions of the slices that `other` has no slice at."""
     theirs = np.asarray(other.positions_mm)
-    nearest = [float(np.min(np.abs(theirs - place))) for place in series.positions_mm]
-    return [p for p, d in zip(series.positions_mm, nearest, strict=True) if d > SAME_PLACE_MM]
+    nearest = [float(np.min(np.abs(theirs - place))) for place in one.positions_mm]
+    return [p for p, d in zip(one.positions_mm, nearest, strict=True) if d > SAME_PLACE_MM]

@@ -8,7 +8,7 @@ from typing import Any
 
 from cpca_jax.data.collections import pairs
 from cpca_jax.data.collections.published import SPLITS_BY_NAME
-from cpca_jax.data.dicom.series import Series
+from cpca_jax.data.scan import Scan
 from cpca_jax.errors import ConfigError
 
 
@@ -79,22 +79,22 @@ class SplitChoice:
         return {patient: split for patient in sorted(set(patients)) if (split := table(patient))}
 
 
-def require_studies_whole(series: Iterable[Series], splits: Mapping[str, str]) -> None:
+def require_studies_whole(scans: Iterable[Scan], splits: Mapping[str, str]) -> None:
     """Refuse splits that part one study.
 
     Where PatientID says nothing, folders stand for patients, and two folders may hold scans of the
     same one.
 
     Args:
-        series: all series that the splits are of.
+        scans: all scans that the splits are of.
         splits: split of each patient; those in none do not matter.
 
     Raises:
         ConfigError: two patients share a StudyInstanceUID and are in different splits.
     """
     seen: dict[str, str] = {}
-    for one in series:
-        patient, study = one.first.patient_key, one.first.study_key
+    for one in scans:
+        patient, study = one.patient, one.study
         if not study or patient not in splits:
             continue
         other = seen.setdefault(study, patient)

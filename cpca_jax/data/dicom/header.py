@@ -7,13 +7,13 @@ through a reader silently and come out as a plausible, wrong volume.
 
 import dataclasses
 import os
-import re
 from pathlib import Path
 
 import numpy as np
 
 from cpca_jax.data import folders as folder_names
 from cpca_jax.data.dicom.attributes import Attributes
+from cpca_jax.data.scan import plain_kernel
 from cpca_jax.errors import DicomError, LocalizerError, NotCTError
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -143,7 +143,7 @@ def check(
         sop_key=attributes.digest("SOPInstanceUID"),
         study_key=attributes.digest("StudyInstanceUID"),
         image_type=_image_type(attributes),
-        kernel=_kernel(attributes),
+        kernel=plain_kernel(attributes.text("ConvolutionKernel")),
         thickness_mm=_thickness(attributes),
         shape=(attributes.whole("Rows", _LENGTHS), attributes.whole("Columns", _LENGTHS)),
         spacing_mm=_spacing(attributes),
@@ -231,12 +231,6 @@ def _padding(attributes: Attributes, signed: bool) -> tuple[int, int] | None:
 
 def _is_outside_tissue(low_hu: float, high_hu: float) -> bool:
     return high_hu <= _TISSUE_HU[0] or low_hu >= _TISSUE_HU[1]
-
-
-def _kernel(attributes: Attributes) -> str:
-    # Free text that goes into messages and manifests: one short line of harmless characters.
-    kernel = re.sub(r"[^A-Za-z0-9._+/ -]", "", attributes.text("ConvolutionKernel"))
-    return kernel[:32].strip() or "unknown"
 
 
 def _thickness(attributes: Attributes) -> float:

@@ -1,4 +1,4 @@
-"""Slices become series: found in a folder, grouped, sorted by geometry.
+"""A DICOM series: slices of one reconstruction, sorted by geometry.
 
 File names and InstanceNumber are never used for order: they contradict the geometry often
 enough, and ImagePositionPatient is what a third dimension means. The series is also where
@@ -8,39 +8,22 @@ SliceLocation is left alone: in the AAPM-Mayo challenge it has the opposite sign
 import dataclasses
 import functools
 import math
-import os
-import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cpca_jax.data import folders
 from cpca_jax.data.dicom import slice_file
-from cpca_jax.data.dicom.header import STRICT, Allowances, Header
-from cpca_jax.data.dicom.header_pool import read_headers
+from cpca_jax.data.dicom.header import Header
 from cpca_jax.data.dicom.slice_file import Slice
-from cpca_jax.data.listing import Listing, list_files
-from cpca_jax.errors import DicomError, LocalizerError, NotCTError
+from cpca_jax.data.scan import SAME_PLACE_MM, Frame, Placement, file_name, label_of
+from cpca_jax.errors import DicomError
 from cpca_jax.types import VolumeHU
-
-# Passes items through and shows progress: (items, description, how many).
-Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
-
-# Positions that differ by less are the same place: files round positions to 1e-3 mm or
-# better, and no scanner reconstructs slices less than 0.1 mm apart.
-SAME_PLACE_MM = 0.01
-# By how much files round what all slices of a series share.
-_SAME_THICKNESS_MM = 0.01
-_SAME_SPACING_MM = 1e-4
-_SAME_COSINE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """Slices of one reconstruction, ascending along their normal, no place twice.
+    """Slices of one reconstruction, ascending along their normal, no place twice; a `Scan`.
 
     Attributes:
         headers: one per slice; equal in everything but place, identifiers and rescale.
@@ -54,6 +37,57 @@ class Series:
     def first(self) -> Header:
         """Speaks for all where they agree."""
         return self.headers[0]
+
+    @property
+    def patient(self) -> str:
+        """See `Header.patient_key`."""
+        return self.first.patient_key
+
+    @property
+    def kernel(self) -> str:
+        """See `Header.kernel`."""
+        return self.first.kernel
+
+    @property
+    def thickness_mm(self) -> float:
+        """Slice thickness; 0 where the files do not say."""
+        return self.first.thickness_mm
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The numbers of slices, rows and columns."""
+        return (len(self.headers), *self.first.shape)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float]:
+        """Distance of rows and of columns (y, x)."""
+        return self.first.spacing_mm
+
+    @property
+    def placement(self) -> Placement:
+        """Always "measured": a slice without a position is no part of a series."""
+        return "measured"
+
+    @functools.cached_property
+    def frame(self) -> Frame:
+        """Where the slices lie in the patient."""
+        origins = tuple(header.origin_mm for header in self.headers)
+        return Frame(self.first.orientation, origins)
+
+    @property
+    def key(self) -> str:
+        """See `Header.series_key`."""
+        return self.first.series_key
+
+    @property
+    def study(self) -> str:
+        """See `Header.study_key`."""
+        return self.first.study_key
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """One for each slice."""
+        return tuple(header.path for header in self.headers)
 
     @property
     def dose_level(self) -> str | None:
@@ -83,144 +117,29 @@ class Series:
     @property
     def label(self) -> str:
         """For messages: patient key, kernel, thickness."""
-        first = self.first
-        return f"{first.patient_key} {first.kernel} {first.thickness_mm:g} mm"
+        return label_of(self.patient, self.kernel, self.thickness_mm)
 
     def file_name(self, *, patient: str) -> str:
         """A name for files: `patient`, if any, kernel, thickness; no blanks or odd characters."""
-        first = self.first
-        parts = (patient, first.kernel, f"{first.thickness_mm:g}mm")
-        return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(part for part in parts if part))
+        return file_name(patient, self.kernel, self.thickness_mm)
 
+    def sources(self) -> tuple[str, ...]:
+        """Return the digests of all SOPInstanceUIDs."""
+        return tuple(header.sop_key for header in self.headers)
 
-@dataclasses.dataclass(frozen=True)
-class Found:
-    """What a folder holds.
+    def read(self) -> VolumeHU:
+        """Read the pixels; the files are read one after another.
 
-    Attributes:
-        series: usable series.
-        refused: one message per file or series that cannot be used.
-        localizers: how many scout views were left out.
-        foreign: how many files are of another kind (not DICOM).
-        projections: how many files were set aside because their folder holds projections.
-        notes: what else is worth knowing about them, one line each.
-        other: one message per file that is DICOM but no CT slice.
-    """
+        Returns:
+            int16 (z y x) in HU, z ascending along the normal.
 
-    series: tuple[Series, ...]
-    refused: tuple[str, ...]
-    localizers: int
-    foreign: int
-    projections: int = 0
-    notes: tuple[str, ...] = ()
-    other: tuple[str, ...] = ()
-
-
-def no_track(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-    """The items as they are; nothing is shown."""
-    return items
-
-
-def find_series(
-    root: Path,
-    *,
-    track: Track = no_track,
-    allowances: Allowances = STRICT,
-    listed: Listing | None = None,
-) -> Found:
-    """Read the headers of all files below a folder and sort them into series.
-
-    Args:
-        root: a folder, searched with its subfolders and links to folders.
-        track: shows progress over the files.
-        allowances: what may be missing in a file.
-        listed: the files below it, where they are listed already.
-
-    Returns:
-        Series in the order of patient, kernel, thickness and folder, and what was left out.
-
-    Raises:
-        DicomError: `root` is not a folder, or holds no usable CT slice.
-    """
-    root = Path(os.path.abspath(root))
-    if not root.is_dir():
-        raise DicomError(f"{root.name}: is not a folder, must be one with DICOM files")
-    listed = listed or list_files(root)
-    paths = listed.paths
-    headers: list[Header] = []
-    refused: list[str] = []
-    other: list[str] = []
-    localizers = 0
-    reading = read_headers(paths, root=root, allowances=allowances)
-    for one in track(reading, "reading headers", len(paths)):
-        if isinstance(one, Header):
-            headers.append(one)
-        elif isinstance(one, LocalizerError):
-            localizers += 1
-        elif isinstance(one, NotCTError):
-            other.append(str(one))
-        elif one is not None:
-            refused.append(str(one))
-    foreign = len(paths) - len(headers) - len(refused) - len(other) - localizers
-    series, refused_series = group(headers)
-    if not series:
-        reasons = (refused + refused_series + other)[:1]
-        reason = f"; first refused: {reasons[0]}" if reasons else ""
-        raise DicomError(
-            f"{root.name}: no usable CT series among {len(paths)} files "
-            f"({foreign} not DICOM, {localizers} localizers, "
-            f"{len(refused) + len(other)} refused, {listed.projections} projections), "
-            f"must hold at least one{reason}"
-        )
-    return Found(
-        series,
-        tuple(refused + refused_series),
-        localizers=localizers,
-        foreign=foreign,
-        projections=listed.projections,
-        other=tuple(other),
-    )
-
-
-def group(headers: Sequence[Header]) -> tuple[tuple[Series, ...], list[str]]:
-    """Sort slices into series: same UID, folder, patient, geometry, kernel and thickness.
-
-    Args:
-        headers: slices in any order.
-
-    Returns:
-        The series, and a message for each that cannot be used.
-    """
-    groups: dict[tuple[Any, ...], list[Header]] = defaultdict(list)
-    for header in headers:
-        groups[_made_alike(header)].append(header)
-    usable: list[Series] = []
-    refused: list[str] = []
-    for alike in (part for key in sorted(groups) for part in _alike(groups[key])):
-        try:
-            usable.append(_series(alike))
-        except DicomError as error:
-            refused.append(str(error))
-    usable.sort(key=_listed)
-    return tuple(usable), refused
-
-
-def read_volume(series: Series) -> VolumeHU:
-    """Read the pixels of a series.
-
-    Args:
-        series: the series; its files are read one after another.
-
-    Returns:
-        int16 (z y x) in HU, z ascending along the normal.
-
-    Raises:
-        DicomError: a slice cannot be read, or is no longer what its header said.
-    """
-    volume = np.empty((len(series.headers), *series.first.shape), np.int16)
-    for z, header in enumerate(series.headers):
-        volume[z] = _pixels(header)
-    return volume
+        Raises:
+            DicomError: a slice cannot be read, or is no longer what its header said.
+        """
+        volume = np.empty(self.shape, np.int16)
+        for z, header in enumerate(self.headers):
+            volume[z] = read_again(header).pixels_hu
+        return volume
 
 
 def read_again(header: Header) -> Slice:
@@ -238,58 +157,3 @@ def read_again(header: Header) -> Slice:
     if not same:
         raise DicomError(f"{header.path.name}: changed while being read; start again")
     return image
-
-
-def _listed(one: Series) -> tuple[Any, ...]:
-    """Where a series stands in a list: by patient, kernel, thickness and folder."""
-    first = one.first
-    return (first.patient_key, first.kernel, first.thickness_mm, str(first.path.parent))
-
-
-def _made_alike(header: Header) -> tuple[Any, ...]:
-    """What two slices of one series have in common to the letter."""
-    place = (str(header.path.parent), header.series_key)
-    return (header.patient_key, header.kernel, *place, header.shape)
-
-
-def _alike(headers: Sequence[Header]) -> list[list[Header]]:
-    """Apart what differs in thickness, pixel spacing or orientation by more than rounding."""
-    rows = np.array([(h.thickness_mm, *h.spacing_mm, *h.orientation) for h in headers])
-    slack = np.array([_SAME_THICKNESS_MM, *([_SAME_SPACING_MM] * 2), *([_SAME_COSINE] * 6)])
-    groups: list[list[Header]] = []
-    left = np.arange(len(headers))
-    while left.size:
-        same = (np.abs(rows[left] - rows[left[0]]) <= slack).all(axis=1)
-        groups.append([headers[number] for number in left[same]])
-        left = left[~same]
-    return sorted(groups, key=lambda group: group[0].thickness_mm)
-
-
-def _series(headers: Sequence[Header]) -> Series:
-    kept: list[Header] = []
-    last_mm = -math.inf
-    places = _places(headers)
-    order = sorted(range(len(headers)), key=lambda n: (places[n], str(headers[n].path)))
-    for place_mm, header in ((places[n], headers[n]) for n in order):
-        if place_mm - last_mm > SAME_PLACE_MM:
-            kept.append(header)
-            last_mm = place_mm
-        elif not np.array_equal(_pixels(kept[-1]), _pixels(header)):
-            names = f"{kept[-1].path.name} and {header.path.name}"
-            raise DicomError(
-                f"{Series((header,)).label}: {names} have different pixels at the same "
-                f"position {place_mm:g} mm, must be one slice at each"
-            )
-    return Series(tuple(kept), len(headers) - len(kept))
-
-
-def _places(headers: Sequence[Header]) -> list[float]:
-    """`Header.position_mm` of all at once: there may be a hundred thousand of them."""
-    cosines = np.array([header.orientation for header in headers])
-    normals = np.cross(cosines[:, :3], cosines[:, 3:])
-    origins = np.array([header.origin_mm for header in headers])
-    return [float(place) for place in (normals * origins).sum(axis=1)]
-
-
-def _pixels(header: Header) -> np.ndarray:
-    return read_again(header).pixels_hu

@@ -1,13 +1,15 @@
 """Whether a series may be denoised, and what its user should know."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from cpca_jax.data.dicom import slice_file
 from cpca_jax.data.dicom.header import Header
-from cpca_jax.data.dicom.series import Found, Series
+from cpca_jax.data.dicom.search import Found
+from cpca_jax.data.dicom.series import Series
 from cpca_jax.data.dicom.slice_file import Slice
+from cpca_jax.data.messages import say_first
 from cpca_jax.data.neighbours import neighbour_runs
 from cpca_jax.errors import DicomError
 
@@ -19,8 +21,6 @@ _STRAIGHT = 0.5
 _FAR = 1.5
 # No tissue and no metal in the usual or the extended scale has other values.
 _PLAUSIBLE_HU = (-1200, 20000)
-# How many messages of one kind are said before the rest is only counted.
-_LISTED = 5
 
 
 def report(found: Found, say: Callable[[str], None]) -> None:
@@ -31,23 +31,6 @@ def report(found: Found, say: Callable[[str], None]) -> None:
             say(f"left out: {count} {what}")
     say_first("left out", found.other, say)
     say_first("refused", found.refused, say)
-
-
-def say_first(
-    verb: str, messages: Sequence[str], say: Callable[[str], None], *, rest: str = "more"
-) -> None:
-    """Say the first few messages, and how many there are beside.
-
-    Args:
-        verb: what became of what they are about, "refused".
-        messages: one line each.
-        say: gets the lines.
-        rest: what stands behind the number of the others.
-    """
-    for message in messages[:_LISTED]:
-        say(f"{verb}: {message}")
-    if len(messages) > _LISTED:
-        say(f"{verb}: {len(messages) - _LISTED} {rest}")
 
 
 def check(one: Series, slices: int, *, repair_uids: bool) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from cpca_jax.data.collections.pairs import SPLITS
+from cpca_jax.data.scan import PLACEMENTS, Placement
 from cpca_jax.errors import StoreError
 
 FORMAT = "cpca_jax store"
@@ -35,11 +36,13 @@ class SeriesInfo:
         split: "train", "validation" or "test"; the same for all series of a patient.
         kernel: convolution kernel.
         thickness_mm: slice thickness; 0 if unknown.
-        spacing_mm: distance of rows and of columns (y, x).
-        positions_mm: place of each slice along the normal, ascending.
+        spacing_mm: distance of rows and of columns (y, x); None if unknown.
+        positions_mm: place of each slice along the normal, ascending; where `placement` is
+            not "measured", numbers of slices without a unit.
         simulated: whether the low dose was made from the full dose.
         dose: share of the full dose that the low dose stands for.
         lesions: of a phantom; each has z, y, x (array indices), radius_mm, contrast_hu.
+        placement: the meaning of `positions_mm`, see `scan.Placement`.
     """
 
     name: str
@@ -47,18 +50,19 @@ class SeriesInfo:
     split: str
     kernel: str
     thickness_mm: float
-    spacing_mm: tuple[float, float]
+    spacing_mm: tuple[float, float] | None
     positions_mm: tuple[float, ...]
     simulated: bool = False
     dose: float = 0.25
     lesions: tuple[dict[str, float], ...] = ()
+    placement: Placement = "measured"
 
     def check(self) -> None:
         """Refuse fields that cannot be right.
 
         Raises:
-            StoreError: a name that is no plain file name, an unknown split, positions that
-                do not ascend, spacing or dose that is not positive.
+            StoreError: a name that is no plain file name, an unknown split or placement,
+                positions that do not ascend, spacing or dose that is not positive.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise StoreError("a series' name must be letters, digits, '.', '_' and '-'")
@@ -66,7 +70,11 @@ class SeriesInfo:
             raise StoreError(f"{self.name}: split {self.split!r} must be in {', '.join(SPLITS)}")
         if not (np.isfinite(self.positions_mm).all() and (np.diff(self.positions_mm) > 0).all()):
             raise StoreError(f"{self.name}: positions_mm must be finite and ascend")
-        if not (min(self.spacing_mm) > 0 and 0 < self.dose <= 1 and self.thickness_mm >= 0):
+        if self.placement not in PLACEMENTS:
+            known = ", ".join(PLACEMENTS)
+            raise StoreError(f"{self.name}: placement {self.placement!r} must be in {known}")
+        spacing = min(self.spacing_mm) if self.spacing_mm else 1.0
+        if not (spacing > 0 and 0 < self.dose <= 1 and self.thickness_mm >= 0):
             raise StoreError(
                 f"{self.name}: spacing_mm and dose must be positive, thickness_mm not negative"
             )
@@ -192,18 +200,21 @@ def _array_file(row: dict[str, Any]) -> ArrayFile:
 
 
 def _info(entry: dict[str, Any]) -> SeriesInfo:
-    y, x = entry["spacing_mm"]
+    spacing = entry["spacing_mm"]
+    y, x = spacing or (0.0, 0.0)
     return SeriesInfo(
         name=str(entry["name"]),
         patient=str(entry["patient"]),
         split=str(entry["split"]),
         kernel=str(entry["kernel"]),
         thickness_mm=float(entry["thickness_mm"]),
-        spacing_mm=(float(y), float(x)),
+        spacing_mm=None if spacing is None else (float(y), float(x)),
         positions_mm=tuple(float(position) for position in entry["positions_mm"]),
         simulated=bool(entry["simulated"]),
         dose=float(entry["dose"]),
         lesions=tuple({key: float(v) for key, v in row.items()} for row in entry["lesions"]),
+        # Stores made before there was anything else have places in mm only.
+        placement=entry.get("placement", "measured"),
     )
 
 

@@ -1,7 +1,7 @@
 """A store: paired volumes in HU as memory-mapped arrays beside a manifest.
 
     STORE/manifest.json      see `manifest`
-    STORE/NAME.low.npy   int16 HU, (z y x)
+    STORE/NAME.low.npy       int16 HU, (z y x)
     STORE/NAME.full.npy      the same slices at full dose
 
 It appears complete or not at all, and no array is ever unpickled.
@@ -19,12 +19,9 @@ from cpca_jax.data.collections.pairs import SPLITS
 from cpca_jax.data.neighbours import neighbour_runs
 from cpca_jax.data.store import manifest
 from cpca_jax.data.store.manifest import ArrayFile, SeriesInfo
-from cpca_jax.data.store.writer import StoreWriter
 from cpca_jax.errors import ConfigError, StoreError
 from cpca_jax.runtime.files import file_digest
 from cpca_jax.types import VolumeHU
-
-__all__ = ["PairedSeries", "SeriesInfo", "Store", "StoreWriter", "open_store"]
 
 # Slices further apart than this many thicknesses are not neighbours, however regular: what
 # lies between them is in neither.
@@ -48,6 +45,10 @@ class PairedSeries(SeriesInfo):
     @property
     def runs(self) -> tuple[tuple[int, int], ...]:
         """Stretches (start, stop) of neighbouring slices; together they are the whole series."""
+        if self.placement == "single":
+            return tuple((z, z + 1) for z in range(len(self.positions_mm)))
+        if self.placement == "ordered":
+            return tuple(neighbour_runs(self.positions_mm, longest_mm=1.0))
         longest = min(_LONGEST_STEP * self.thickness_mm or _LONGEST_MM, _LONGEST_MM)
         return tuple(neighbour_runs(self.positions_mm, longest_mm=longest))
 
@@ -55,7 +56,8 @@ class PairedSeries(SeriesInfo):
         """Slices that have (slices - 1) / 2 neighbours on each side, at the regular step.
 
         The regular step is the smallest of the series, within 1 %, and at most two slice
-        thicknesses and 20 mm.
+        thicknesses and 20 mm; where the distance is unknown but the order is not, slices with
+        consecutive numbers are neighbours.
 
         Args:
             slices: odd; 1 needs no neighbour and gives all slices.

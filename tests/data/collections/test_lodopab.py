@@ -7,7 +7,8 @@ import pytest
 from cpca_jax.data.collections import lodopab, sources
 from cpca_jax.data.collections.sources import Inputs
 from cpca_jax.data.collections.splits import SplitChoice
-from cpca_jax.errors import ConfigError, DicomError, VolumeError
+from cpca_jax.data.listing import list_files
+from cpca_jax.errors import ConfigError, ScanError, VolumeError
 from cpca_jax.preparation import prepare
 
 
@@ -22,6 +23,10 @@ def write(folder, part, file, count, *, seed=0):
         stream["data"] = values
     (folder / f"observation_{part}_{file:03d}.hdf5").write_bytes(b"never opened")
     return values
+
+
+def find(folder):
+    return lodopab.find_lodopab(folder, listed=list_files(folder), level=None, track=silent)
 
 
 def number(folder, part, patients):
@@ -44,16 +49,16 @@ def test_slices_of_a_patient_over_two_files(tmp_path):
     got = sources.gather(Inputs(tmp_path), track=silent)
     assert (got.kind, got.layout) == ("LoDoPaB", "LoDoPaB")
     assert "2D only" in got.found.notes[0]
-    by_patient = {one.first.patient_key: one for one in got.found.series}
-    assert {patient: len(one.headers) for patient, one in by_patient.items()} == {
+    by_patient = {one.patient: one for one in got.found.scans}
+    assert {patient: one.shape[0] for patient, one in by_patient.items()} == {
         "lodopab-train-0007": 100,
         "lodopab-train-0003": 29,
         "lodopab-train-0012": 2,
     }
     values = np.concatenate([first[100:], second[:1]])
-    volume = got.source.read(by_patient["lodopab-train-0003"])
+    volume = by_patient["lodopab-train-0003"].read()
     np.testing.assert_array_equal(volume, np.rint(lodopab.to_hu(values)))
-    assert by_patient["lodopab-train-0003"].first.spacing_mm == pytest.approx(
+    assert by_patient["lodopab-train-0003"].spacing_mm == pytest.approx(
         (0.71823, 0.71823), abs=1e-5
     )
 
@@ -62,10 +67,8 @@ def test_without_patients_each_part_is_one(tmp_path):
     write(tmp_path, "train", 0, 2)
     write(tmp_path, "train", 4, 2)
     write(tmp_path, "test", 0, 1)
-    found = lodopab.find_lodopab(tmp_path, track=silent)
-    assert [one.first.patient_key for one in found.series] == ["lodopab-test"] + [
-        "lodopab-train"
-    ] * 2
+    found = find(tmp_path)
+    assert [one.patient for one in found.scans] == ["lodopab-test"] + ["lodopab-train"] * 2
     assert any("patient_ids_rand_train.csv is missing" in note for note in found.notes)
 
 
@@ -96,8 +99,8 @@ def test_files_that_are_not_lodopab(tmp_path):
     (tmp_path / "ground_truth_train_001.hdf5").write_text("text")
     with h5py.File(tmp_path / "ground_truth_train_002.hdf5", "w") as stream:
         stream["data"] = np.zeros((2, 300, 300), np.float32)
-    found = lodopab.find_lodopab(tmp_path, track=silent)
-    assert len(found.series) == 1
+    found = find(tmp_path)
+    assert len(found.scans) == 1
     assert [message.split(":")[0] for message in found.refused] == [
         "ground_truth_train_001.hdf5",
         "ground_truth_train_002.hdf5",
@@ -105,14 +108,14 @@ def test_files_that_are_not_lodopab(tmp_path):
     with h5py.File(tmp_path / "ground_truth_train_000.hdf5", "a") as stream:
         stream["data"][0, 0, 0] = 2.0
     with pytest.raises(VolumeError, match=r"000\.hdf5: values outside 0 to 1"):
-        lodopab.read_lodopab(found.series[0])
+        found.scans[0].read()
     number(tmp_path, "train", [1])
     with pytest.raises(VolumeError, match=r"has 1 lines, must have one for each"):
-        lodopab.find_lodopab(tmp_path, track=silent)
+        find(tmp_path)
     number(tmp_path, "train", ["x"])
     with pytest.raises(VolumeError, match="must hold one whole number a line"):
-        lodopab.find_lodopab(tmp_path, track=silent)
-    with pytest.raises(DicomError, match="no CT images"):
+        find(tmp_path)
+    with pytest.raises(ScanError, match="no CT images"):
         sources.recognise(empty(tmp_path))
 
 

@@ -8,30 +8,30 @@ import pytest
 
 from cpca_jax.data import folders
 from cpca_jax.data.collections import doses, pairs
-from cpca_jax.data.dicom import series
-from cpca_jax.errors import ConfigError, DicomError
+from cpca_jax.data.dicom import search
+from cpca_jax.errors import ConfigError, ScanError
 
 
 def found_pairs(root):
-    return pairs.find_pairs(series.find_series(root).series)
+    return pairs.find_pairs(search.find_series(root).series)
 
 
 def volumes(pair):
-    return series.read_volume(pair.full), series.read_volume(pair.low)
+    return pair.full.read(), pair.low.read()
 
 
 @pytest.mark.parametrize(
     ("names", "level"),
     [
         (["full_3mm"], "full"),
-        (["quarter_1mm_sharp"], "quarter"),
+        (["quarter_1mm_sharp"], "low"),
         (["1.000000-Full dose images-92811"], "full"),
-        (["1.000000-Low Dose Images-00959"], "quarter"),
+        (["1.000000-Low Dose Images-00959"], "low"),
         (["Full Dose", "3mm Slice Thickness", "Sharp Kernel (D45)", "L096"], "full"),
-        (["full_3mm", "quarter_3mm"], "quarter"),  # the innermost
-        (["Quarter Dose", "L096", "quarter_3mm_sharp_sorted"], "quarter"),
+        (["full_3mm", "quarter_3mm"], "low"),  # the innermost
+        (["Quarter Dose", "L096", "quarter_3mm_sharp_sorted"], "low"),
         (["FD_1mm"], "full"),
-        (["QD_1mm"], "quarter"),
+        (["QD_1mm"], "low"),
         (["full and low dose"], None),
         (["full body", "lower abdomen", "L096"], None),
         ([], None),
@@ -57,7 +57,7 @@ def test_pairs_by_patient_kernel_and_thickness(tmp_path):
     assert len(found) == 8
     for pair in found:
         assert pair.full.dose_level == "full"
-        assert pair.low.dose_level == "quarter"
+        assert pair.low.dose_level == "low"
         assert pair.full.first.path.parents[1] == pair.low.first.path.parents[1]
 
 
@@ -99,9 +99,12 @@ def test_shifted_positions_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"PixelSpacing": [0.76, 0.76]}, "PixelSpacing is (0.75, 0.75) in the full"),
-        ({"ImageOrientationPatient": [0, 1, 0, -1, 0, 0]}, "ImageOrientationPatient differs"),
-        ({"ImagePositionPatient": [-99.0, -90.0, 0.0]}, "ImagePositionPatient differs by 1 mm"),
+        ({"PixelSpacing": [0.76, 0.76]}, "pixel spacing is (0.75, 0.75) in the full"),
+        ({"ImageOrientationPatient": [0, 1, 0, -1, 0, 0]}, "orientation differs"),
+        (
+            {"ImagePositionPatient": [-99.0, -90.0, 0.0]},
+            "slices lie 1 mm apart in the two dose levels",
+        ),
         ({"ConvolutionKernel": "D45f"}, "no low dose level"),
         ({"SliceThickness": 1.0}, "no low dose level"),
         ({"PatientID": "L002"}, "no low dose level"),
@@ -122,7 +125,7 @@ def test_other_matrix_is_refused(tmp_path):
         fake_dicom.write_series(tmp_path / folder, fake_dicom.body(1, noise_hu=10, size=size))
     found, (message,) = found_pairs(tmp_path)
     assert not found
-    assert "Rows and Columns are (48, 48) in the full and (40, 40)" in message
+    assert "rows and columns are (48, 48) in the full and (40, 40)" in message
 
 
 def test_unnamed_dose_level_is_refused(tmp_path):
@@ -169,7 +172,7 @@ def test_noisier_low_dose_is_accepted():
 
 
 @pytest.mark.parametrize(
-    ("full", "quarter", "message"),
+    ("full", "low", "message"),
     [
         (body16(20.0, 1), body16(10.0, 2), "are the dose levels swapped"),
         (body16(20.0, 1), body16(20.0, 2), "the low dose must be noisier"),
@@ -178,14 +181,14 @@ def test_noisier_low_dose_is_accepted():
     ],
 )
 def test_pixels_that_are_not_two_dose_levels(full, low, message):
-    with pytest.raises(DicomError, match=message):
+    with pytest.raises(ScanError, match=message):
         doses.check_doses("x", full, low)
 
 
 def test_one_equal_slice_is_enough_to_refuse():
     full, low = body16(10.0, 1), body16(20.0, 2)
     low[3] = full[3]
-    with pytest.raises(DicomError, match="1 of 4 slices have the same pixels"):
+    with pytest.raises(ScanError, match="1 of 4 slices have the same pixels"):
         doses.check_doses("x", full, low)
 
 
@@ -251,11 +254,11 @@ def test_real_pairs(real_data):
     for pair in found:
         full_hu, low_hu = doses.check_doses(pair.label, *volumes(pair))
         assert 1.9 < low_hu / full_hu < 2.3
-        with pytest.raises(DicomError, match="swapped"):
+        with pytest.raises(ScanError, match="swapped"):
             doses.check_doses(pair.label, *reversed(volumes(pair)))
     by_label = {pair.label: volumes(pair) for pair in found}
     for kernel in ("B30f", "D45f"):
         full, _ = by_label[f"L143 {kernel} 3 mm"]
         _, low = by_label[f"L192 {kernel} 3 mm"]
-        with pytest.raises(DicomError, match="anatomy of the dose levels agrees to"):
+        with pytest.raises(ScanError, match="anatomy of the dose levels agrees to"):
             doses.check_doses("x", full, low)

@@ -10,10 +10,11 @@ import pytest
 from cpca_jax.data import folders, listing
 from cpca_jax.data.collections import sources
 from cpca_jax.data.collections.sources import Inputs
-from cpca_jax.data.dicom import header_pool, series
+from cpca_jax.data.dicom import header_pool, search
+from cpca_jax.data.scan import FOREIGN
 from cpca_jax.denoising.denoiser import IDENTITY, load_run
 from cpca_jax.denoising.folder import Choices, denoise_folder
-from cpca_jax.errors import ConfigError, DicomError, VolumeError
+from cpca_jax.errors import ConfigError, DicomError, ScanError, VolumeError
 
 
 def silent(items, description, total):
@@ -26,7 +27,7 @@ def gathered(*paths, **sides):
 
 def paired(got, *, simulate=False):
     chosen, refused, alone = sources.choose_pairs(got, simulate=simulate)
-    return {(p.label, len(p.full.headers)) for p in chosen}, refused, alone
+    return {(p.label, p.full.shape[0]) for p in chosen}, refused, alone
 
 
 def write_levels(places, **changes):
@@ -35,7 +36,7 @@ def write_levels(places, **changes):
 
 
 @pytest.mark.parametrize(
-    ("full", "quarter"),
+    ("full", "low"),
     [
         ("L067/full_3mm", "L067/quarter_3mm"),
         ("L067/full_3mm_sharp", "L067/quarter_3mm_sharp"),
@@ -85,7 +86,8 @@ def test_tcia_as_downloaded(tmp_path):
     fake_dicom.write_series(only, fake_dicom.body(3, noise_hu=9), PatientID="L300")
     got = gathered(tmp_path)
     assert got.layout == "TCIA LDCT-and-Projection-data"
-    assert (got.found.projections, got.found.foreign, got.found.refused) == (8, 0, ())
+    assert got.found.left_out["projections"] == 8
+    assert (got.found.left_out[FOREIGN], got.found.refused) == (0, ())
     assert paired(got) == ({("C002 B30f 3 mm", 3)}, [], ("L300",))
     assert paired(got, simulate=True)[0] == {("C002 B30f 3 mm", 3), ("L300 B30f 3 mm", 3)}
 
@@ -93,7 +95,7 @@ def test_tcia_as_downloaded(tmp_path):
 def test_nothing_but_projections(tmp_path):
     place = tmp_path / "LDCT-and-Projection-data" / "C002" / "2.000000-Full Dose Projections-1"
     fake_dicom.write_series(place, fake_dicom.body(2, noise_hu=9))
-    with pytest.raises(DicomError, match=r"no CT images among 0 files \(2 projections set aside\)"):
+    with pytest.raises(ScanError, match=r"no CT images among 0 files \(2 projections set aside\)"):
         gathered(tmp_path)
 
 
@@ -107,7 +109,7 @@ def test_two_plain_folders(tmp_path, patient, below):
     labels, refused, alone = paired(got)
     assert (len(labels), refused, alone) == (1, [], ())
     assert all(
-        pair.full.first.path.is_relative_to(one)
+        pair.full.files[0].is_relative_to(one)
         for pair in sources.choose_pairs(got, simulate=False)[0]
     )
 
@@ -124,7 +126,7 @@ def test_two_patients_in_two_plain_folders_are_no_pair(tmp_path):
 def test_full_dose_alone_in_a_folder_called_otherwise(tmp_path):
     write_levels([tmp_path / "quarter_3mm", tmp_path / "B"])
     got = gathered(full=tmp_path / "quarter_3mm")
-    assert len(got.found.series) == 1
+    assert len(got.found.scans) == 1
     assert paired(got, simulate=True)[1] == []
     assert paired(gathered(tmp_path / "quarter_3mm"), simulate=True)[1] != []
 
@@ -138,9 +140,7 @@ def test_two_folders_of_different_kinds(tmp_path):
 
 def test_untold_doses_are_asked_for(tmp_path):
     write_levels([tmp_path / "in" / "first", tmp_path / "in" / "second"])
-    with pytest.raises(
-        DicomError, match=r"in: 2 series, none in a folder .*--full DIR --quarter DIR"
-    ):
+    with pytest.raises(ScanError, match=r"in: 2 series, none in a folder .*--full DIR --low DIR"):
         paired(gathered(tmp_path / "in"))
 
 
@@ -149,11 +149,11 @@ def test_untold_doses_are_asked_for(tmp_path):
     [
         ({"both": "a", "full": "b"}, False, "--input and --full"),
         ({}, False, "--input or --full"),
-        ({"quarter": "a"}, False, "--input or --full"),
-        ({"full": "a"}, False, "--full: give --quarter DIR or --simulate_dose"),
-        ({"full": "a", "quarter": "b"}, True, "one of them"),
-        ({"full": "a", "quarter": "a/b"}, False, "one lies in the other"),
-        ({"full": "a", "quarter": "a"}, False, "one lies in the other"),
+        ({"low": "a"}, False, "--input or --full"),
+        ({"full": "a"}, False, "--full: give --low DIR or --simulate_dose"),
+        ({"full": "a", "low": "b"}, True, "one of them"),
+        ({"full": "a", "low": "a/b"}, False, "one lies in the other"),
+        ({"full": "a", "low": "a"}, False, "one lies in the other"),
     ],
 )
 def test_folders_that_do_not_go_together(tmp_path, names, simulate, message):
@@ -171,7 +171,7 @@ def write_nifti(path, *, noise_hu, seed, shift_mm=0.0):
 
 
 @pytest.mark.parametrize(
-    ("full", "quarter"),
+    ("full", "low"),
     [
         ("case one_full.nii.gz", "case one_quarter.nii.gz"),
         ("full/case one.nii", "quarter/case one.nii.gz"),
@@ -185,14 +185,14 @@ def test_nifti_pairs(tmp_path, full, low):
     write_nifti(tmp_path / "other_full.nii", noise_hu=10.0, seed=3)
     (tmp_path / "notes.txt").write_text("x")
     got = gathered(tmp_path)
-    assert (got.kind, got.found.foreign) == ("NIfTI", 1)
+    assert (got.kind, got.found.left_out[FOREIGN]) == ("NIfTI", 1)
     chosen, refused, alone = sources.choose_pairs(got, simulate=False)
     assert (len(chosen), refused, len(alone)) == (1, [], 1)
     (pair,) = chosen
-    assert pair.full.steps_mm == pytest.approx((3.0,) * 5)
-    assert pair.full.first.spacing_mm == pytest.approx((0.7, 0.7))
-    np.testing.assert_array_equal(got.source.read(pair.full), expected.clip(-1024))
-    assert "case" in pair.full.first.patient_key
+    assert np.diff(pair.full.positions_mm) == pytest.approx((3.0,) * 5)
+    assert pair.full.spacing_mm == pytest.approx((0.7, 0.7))
+    np.testing.assert_array_equal(pair.full.read(), expected.clip(-1024))
+    assert "case" in pair.full.patient
     assert "one" not in pair.label
 
 
@@ -210,7 +210,7 @@ def test_damaged_nifti_is_refused_and_the_rest_goes_on(tmp_path):
         gathered(tmp_path)
     write_nifti(tmp_path / "b_full.nii", noise_hu=10.0, seed=1)
     got = gathered(tmp_path)
-    assert len(got.found.series) == 1
+    assert len(got.found.scans) == 1
     assert got.found.refused[0].startswith("a.nii: is no NIfTI file")
 
 
@@ -218,7 +218,7 @@ def test_dicom_goes_before_nifti(tmp_path):
     write_levels([tmp_path / "full_3mm", tmp_path / "quarter_3mm"])
     write_nifti(tmp_path / "a_mask.nii", noise_hu=10.0, seed=1)
     got = gathered(tmp_path)
-    assert (got.kind, got.found.foreign) == ("DICOM", 1)
+    assert (got.kind, got.found.left_out[FOREIGN]) == ("DICOM", 1)
 
 
 @pytest.mark.parametrize(
@@ -249,11 +249,11 @@ def test_dicomdir_and_hidden_files_are_never_opened(tmp_path, monkeypatch):
     for path in (tmp_path / "DICOMDIR", tmp_path / "full_3mm" / "DICOMDIR", tmp_path / ".x"):
         path.write_bytes(b"../../../etc/passwd")
     opened = []
-    is_dicom = header_pool.dicom.is_dicom
+    is_dicom = header_pool.slice_file.is_dicom
     monkeypatch.setattr(
-        header_pool.dicom, "is_dicom", lambda p: opened.append(p.name) or is_dicom(p)
+        header_pool.slice_file, "is_dicom", lambda p: opened.append(p.name) or is_dicom(p)
     )
-    assert gathered(tmp_path).found.foreign == 0
+    assert gathered(tmp_path).found.left_out[FOREIGN] == 0
     assert opened
     assert not {"DICOMDIR", ".x"} & set(opened)
 
@@ -310,7 +310,7 @@ def test_a_hundred_thousand_slices_are_grouped_quickly(tmp_path):
     import time
 
     fake_dicom.write_slice(tmp_path / "a", fake_dicom.body(1, noise_hu=1)[0])
-    header = series.find_series(tmp_path).series[0].first
+    header = search.find_series(tmp_path).series[0].first
     headers = [
         dataclasses.replace(
             header, path=tmp_path / f"{n % 400}" / str(n), origin_mm=(0.0, 0.0, float(n))
@@ -318,7 +318,7 @@ def test_a_hundred_thousand_slices_are_grouped_quickly(tmp_path):
         for n in range(100_000)
     ]
     start = time.process_time()
-    found, refused = series.group(headers)
+    found, refused = search.group(headers)
     seconds = time.process_time() - start
     assert (len(found), refused) == (400, [])
     assert all(len(one.headers) == 250 for one in found)
@@ -332,7 +332,7 @@ def test_the_same_anatomy_or_no_pair(tmp_path):
     full = fake_dicom.body(3, noise_hu=10, seed=1).astype(np.int16)
     low = fake_dicom.body(3, noise_hu=20, seed=2).astype(np.int16)
     doses.check_doses("x", full, low)
-    with pytest.raises(DicomError, match=r"anatomy of the dose levels agrees to 0\.\d+ only"):
+    with pytest.raises(ScanError, match=r"anatomy of the dose levels agrees to 0\.\d+ only"):
         doses.check_doses("x", full, np.roll(low, 16, axis=1))
 
 

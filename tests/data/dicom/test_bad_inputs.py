@@ -18,12 +18,12 @@ import pydicom
 import pytest
 import tiny
 from conftest import CHECKOUT
+from denoised import IDENTITY, STUDY, network, out_series, random_stored, write
 from pydicom.data import get_testdata_file
 from pydicom.uid import JPEG2000Lossless, RLELossless
-from test_denoise import IDENTITY, STUDY, network, out_series, random_stored, write
 
 from cpca_jax.data.collections.sources import Inputs
-from cpca_jax.data.dicom import series, series_checks, slice_file
+from cpca_jax.data.dicom import search, series_checks, slice_file
 from cpca_jax.data.dicom.header import Allowances
 from cpca_jax.data.store.reader import open_store
 from cpca_jax.denoising.denoiser import Denoiser
@@ -81,7 +81,7 @@ def test_b02_not_dicom(tmp_path, capsys):
     for path in (tmp_path / "in").glob("CT*"):
         path.unlink()
     with pytest.raises(DicomError, match=r"no usable CT series among 3 files \(3 not DICOM"):
-        series.find_series(tmp_path / "in")
+        search.find_series(tmp_path / "in")
 
 
 def test_b03_no_preamble(tmp_path):
@@ -95,7 +95,7 @@ def test_b03_no_preamble(tmp_path):
     )
     path.write_bytes(b"\x08\x00\x05\x00" + b"\xff" * 400)
     with pytest.raises(DicomError):
-        series.find_series(tmp_path / "in")
+        search.find_series(tmp_path / "in")
 
 
 @pytest.mark.parametrize("start", [b"MZ", b"\x7fELF"])
@@ -134,7 +134,7 @@ def test_b08_rescale_differs_between_slices(tmp_path):
     written = out_series(tmp_path / "out")
     np.testing.assert_array_equal([one.pixel_array for one in written], stored)
     assert [one.RescaleSlope for one in written] == [1, 0.5, 2]
-    volume = series.read_volume(series.find_series(tmp_path / "in").series[0])
+    volume = search.find_series(tmp_path / "in").series[0].read()
     np.testing.assert_array_equal(volume[1], np.rint(stored[1] * 0.5 - 1000))
 
 
@@ -248,7 +248,7 @@ def test_b18_two_slices_at_one_place(tmp_path):
     assert "1 identical copies of slices left out" in said(denoise(tmp_path))
     fake_dicom.write_slice(tmp_path / "in" / "twin", VOLUME[0], position_mm=6.0, **STUDY)
     with pytest.raises(DicomError, match="different pixels at the same position 6 mm"):
-        series.find_series(tmp_path / "in")
+        search.find_series(tmp_path / "in")
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_b17_rounding_does_not_tear_a_series_apart(tmp_path):
         changes["ImageOrientationPatient"] = [1, 0.00005 + wobble, 0, -0.00005 - wobble, 1, 0]
         path = tmp_path / "in" / str(z)
         fake_dicom.write_slice(path, VOLUME[z], position_mm=2.0 * z, **(STUDY | changes))
-    (one,) = series.find_series(tmp_path / "in").series
+    (one,) = search.find_series(tmp_path / "in").series
     assert len(one.headers) == 5
 
 
@@ -629,7 +629,7 @@ def test_b43_dicomdir_is_never_opened(tmp_path, monkeypatch):
     monkeypatch.setattr(
         slice_file, "read_header", lambda path, **k: opened.append(path) or read(path)
     )
-    series.find_series(tmp_path / "in")
+    search.find_series(tmp_path / "in")
     assert len(opened) == 5
     assert secret not in opened
 
@@ -644,7 +644,7 @@ def test_b44_a_file_that_vanishes(tmp_path, monkeypatch):
         return read(path, **options)
 
     monkeypatch.setattr(slice_file, "read_header", vanishing)
-    found = series.find_series(tmp_path / "in")
+    found = search.find_series(tmp_path / "in")
     assert found.refused == ("CT.0003.IMA: cannot be read: No such file or directory",)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cpca_jax.data import neighbours
-from cpca_jax.data.dicom import series
+from cpca_jax.data.dicom import search
 from cpca_jax.errors import DicomError
 
 VOLUME = fake_dicom.body(5, noise_hu=20.0, size=16)
@@ -24,10 +24,10 @@ def test_slices_are_sorted_by_geometry(tmp_path):
             InstanceNumber=7 - z,
             SliceLocation=-2.0 * z,
         )
-    (found,) = series.find_series(tmp_path).series
+    (found,) = search.find_series(tmp_path).series
     assert found.positions_mm == (0.0, 2.0, 4.0, 6.0, 8.0)
     assert found.steps_mm == (2.0,) * 4
-    np.testing.assert_array_equal(series.read_volume(found), np.maximum(VOLUME, -1024))
+    np.testing.assert_array_equal(found.read(), np.maximum(VOLUME, -1024))
 
 
 def test_one_folder_with_many_series(tmp_path):
@@ -45,13 +45,13 @@ def test_one_folder_with_many_series(tmp_path):
             path = tmp_path / f"{number}-{z}"
             fake_dicom.write_slice(path, VOLUME[z], position_mm=3.0 * z, **change)
     fake_dicom.write_slice(tmp_path / "small", VOLUME[0, :8])
-    found = series.find_series(tmp_path).series
+    found = search.find_series(tmp_path).series
     assert sorted(len(one.headers) for one in found) == [1] + [2] * len(changes)
 
 
 def test_missing_uids_are_no_obstacle(tmp_path):
     fake_dicom.write_series(tmp_path, VOLUME, SeriesInstanceUID="", SOPInstanceUID="")
-    (found,) = series.find_series(tmp_path).series
+    (found,) = search.find_series(tmp_path).series
     assert len(found.headers) == 5
     assert found.first.series_key == found.first.sop_key == ""
 
@@ -63,7 +63,7 @@ def test_what_is_no_slice_is_counted(tmp_path):
     (tmp_path / "notes.txt").write_text("x" * 200)
     (tmp_path / ".DS_Store").write_text("hidden")
     (tmp_path / "DICOMDIR").write_text("never opened")
-    found = series.find_series(tmp_path)
+    found = search.find_series(tmp_path)
     assert len(found.series) == 1
     assert len(found.series[0].headers) == 5
     assert (found.localizers, found.foreign) == (1, 1)
@@ -74,7 +74,7 @@ def test_what_is_no_slice_is_counted(tmp_path):
 def test_identical_copies_are_left_out(tmp_path):
     fake_dicom.write_series(tmp_path, VOLUME)
     shutil.copy(tmp_path / "CT.0001.IMA", tmp_path / "copy")
-    (found,) = series.find_series(tmp_path).series
+    (found,) = search.find_series(tmp_path).series
     assert (len(found.headers), found.duplicates) == (5, 1)
 
 
@@ -82,7 +82,7 @@ def test_different_pixels_at_one_place_are_refused(tmp_path):
     fake_dicom.write_series(tmp_path / "good", VOLUME)
     fake_dicom.write_series(tmp_path / "bad", VOLUME)
     fake_dicom.write_slice(tmp_path / "bad" / "other", VOLUME[0], position_mm=4.001)
-    found = series.find_series(tmp_path)
+    found = search.find_series(tmp_path)
     assert len(found.series) == 1
     (message,) = found.refused
     assert "CT.0003.IMA and other have different pixels" in message
@@ -91,13 +91,13 @@ def test_different_pixels_at_one_place_are_refused(tmp_path):
 
 def test_nothing_usable(tmp_path):
     with pytest.raises(DicomError, match="absent: is not a folder"):
-        series.find_series(tmp_path / "absent")
+        search.find_series(tmp_path / "absent")
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(DicomError, match=r"no usable CT series among 1 files \(1 not DICOM"):
-        series.find_series(tmp_path)
+        search.find_series(tmp_path)
     fake_dicom.write_slice(tmp_path / "a", VOLUME[0], RescaleSlope=None)
     with pytest.raises(DicomError, match="first refused: a: RescaleSlope is missing"):
-        series.find_series(tmp_path)
+        search.find_series(tmp_path)
 
 
 def test_links_to_folders_are_followed_and_loops_end(tmp_path):
@@ -106,20 +106,20 @@ def test_links_to_folders_are_followed_and_loops_end(tmp_path):
     root.mkdir()
     os.symlink(tmp_path / "elsewhere", root / "linked")
     os.symlink(root, root / "loop")
-    (found,) = series.find_series(root).series
+    (found,) = search.find_series(root).series
     assert len(found.headers) == 5
     assert found.duplicates == 0
 
 
 def test_file_that_changes_while_being_read(tmp_path):
     fake_dicom.write_series(tmp_path, VOLUME)
-    (found,) = series.find_series(tmp_path).series
+    (found,) = search.find_series(tmp_path).series
     fake_dicom.write_slice(found.headers[2].path, VOLUME[2], position_mm=99.0)
     with pytest.raises(DicomError, match=r"CT.0003.IMA: changed while being read"):
-        series.read_volume(found)
+        found.read()
     found.headers[2].path.unlink()
     with pytest.raises(DicomError, match=r"CT.0003.IMA: cannot be read: No such file"):
-        series.read_volume(found)
+        found.read()
 
 
 @pytest.mark.parametrize(
@@ -144,11 +144,11 @@ def test_slices_far_apart_are_no_neighbours():
 
 @pytest.mark.real_data
 def test_real_series(real_data):
-    (found,) = series.find_series(real_data / "abdomen-20").series
+    (found,) = search.find_series(real_data / "abdomen-20").series
     assert len(found.headers) == 20
     assert set(found.steps_mm) == {2.0}
     assert found.first.thickness_mm == 3.0
-    volume = series.read_volume(found)
+    volume = found.read()
     # Neighbours resemble each other, which a wrong order would break.
     steps = np.abs(np.diff(volume.astype(float), axis=0)).mean()
     assert steps < 0.8 * np.abs(volume[10:].astype(float) - volume[:10]).mean()

@@ -16,7 +16,7 @@ from cpca_jax.data.store.reader import open_store
 def series(tmp_path_factory):
     root = tiny.write_store(tmp_path_factory.mktemp("resident") / "store", ("train", "train"))
     first, second = open_store(root).series
-    smaller = {name: getattr(second, name)[:, :30, :35] for name in ("quarter", "full")}
+    smaller = {name: getattr(second, name)[:, :30, :35] for name in ("low", "full")}
     return first, dataclasses.replace(second, **smaller)
 
 

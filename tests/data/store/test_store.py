@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from cpca_jax.data.store import reader
+from cpca_jax.data.store.manifest import SeriesInfo
+from cpca_jax.data.store.writer import StoreWriter
 from cpca_jax.errors import ConfigError, StoreError
 
 FULL = np.arange(5 * 6 * 7, dtype=np.int16).reshape(5, 6, 7)
-INFO = reader.SeriesInfo(
+INFO = SeriesInfo(
     name="L096-B30f",
     patient="L096",
     split="train",
@@ -28,7 +30,7 @@ def info(**changes):
 
 
 def make(root, infos=(INFO,)):
-    with reader.StoreWriter(root) as writer:
+    with StoreWriter(root) as writer:
         for one in infos:
             writer.add(one, FULL + 1, FULL, low_sources=["aa"], full_sources=["bb"])
     return root
@@ -53,15 +55,27 @@ def test_what_is_written_is_read(tmp_path):
     assert not first.full.flags.writeable
     assert opened.split("test") == (second,)
     files = sorted(path.name for path in root.iterdir())
-    arrays = [f"{n}.{dose}.npy" for n in ("L096-B30f", "L143") for dose in ("full", "quarter")]
+    arrays = [f"{n}.{dose}.npy" for n in ("L096-B30f", "L143") for dose in ("full", "low")]
     assert files == sorted([*arrays, "manifest.json"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
 
 
 def test_manifest_holds_the_sources(tmp_path):
     manifest = json.loads((make(tmp_path / "store") / "manifest.json").read_text())
-    assert manifest["series"][0]["quarter"]["sources"] == ["aa"]
+    assert manifest["series"][0]["low"]["sources"] == ["aa"]
     assert manifest["series"][0]["full"]["sources"] == ["bb"]
+
+
+def test_a_store_of_version_1_is_read(tmp_path):
+    """Its low dose stands under "quarter", whatever its arrays are called."""
+    root = make(tmp_path / "store")
+
+    def as_before(manifest):
+        manifest["version"] = 1
+        manifest["series"][0]["quarter"] = manifest["series"][0].pop("low")
+
+    rewrite(root, as_before)
+    np.testing.assert_array_equal(reader.open_store(root, verify=True).series[0].low, FULL + 1)
 
 
 def test_only_the_owner_may_enter(tmp_path):
@@ -78,7 +92,7 @@ def test_fingerprint_follows_pixels_and_splits(tmp_path):
     first = reader.open_store(make(tmp_path / "a")).fingerprint
     assert first == reader.open_store(make(tmp_path / "b")).fingerprint
     assert first != reader.open_store(make(tmp_path / "c", [info(split="test")])).fingerprint
-    with reader.StoreWriter(tmp_path / "d") as writer:
+    with StoreWriter(tmp_path / "d") as writer:
         writer.add(INFO, FULL + 2, FULL)
     assert first != reader.open_store(tmp_path / "d").fingerprint
 
@@ -144,7 +158,7 @@ def test_one_name_twice_is_refused(tmp_path):
 
 
 def test_splits_may_be_assigned_at_the_end(tmp_path):
-    with reader.StoreWriter(tmp_path / "store") as writer:
+    with StoreWriter(tmp_path / "store") as writer:
         writer.add(INFO, FULL, FULL)
         writer.add(info(name="b", patient="L143"), FULL, FULL)
         writer.assign_splits({"L096": "test", "L143": "train"})
@@ -152,11 +166,11 @@ def test_splits_may_be_assigned_at_the_end(tmp_path):
 
 
 def test_an_error_leaves_nothing_behind(tmp_path):
-    with pytest.raises(RuntimeError), reader.StoreWriter(tmp_path / "store") as writer:
+    with pytest.raises(RuntimeError), StoreWriter(tmp_path / "store") as writer:
         writer.add(INFO, FULL, FULL)
         raise RuntimeError
     assert not list(tmp_path.iterdir())
-    with pytest.raises(StoreError, match="nothing to store"), reader.StoreWriter(tmp_path / "s"):
+    with pytest.raises(StoreError, match="nothing to store"), StoreWriter(tmp_path / "s"):
         pass
     assert not list(tmp_path.iterdir())
 
@@ -197,8 +211,8 @@ def test_output_inside_the_input_is_refused(tmp_path):
     (tmp_path / "link").symlink_to(source)
     for root in (source, source / "store", source / "x" / ".." / "store", tmp_path / "link" / "s"):
         with pytest.raises(StoreError, match="lies in the input"):
-            reader.StoreWriter(root, sources=[source])
-    reader.StoreWriter(tmp_path / "input2", sources=[source])
+            StoreWriter(root, sources=[source])
+    StoreWriter(tmp_path / "input2", sources=[source])
 
 
 def test_missing_store_names_prepare(tmp_path):
@@ -210,7 +224,7 @@ def test_missing_store_names_prepare(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(version=2), r"version are \('cpca_jax store', 2\), must be"),
+        (lambda m: m.update(version=3), r"version are \('cpca_jax store', 3\), must be"),
         (lambda m: m.update(format="zip"), "format and version are"),
         (lambda m: m.update(series=[]), "lists no series"),
         (lambda m: m.update(series="all"), "lists no series"),
@@ -284,10 +298,10 @@ def test_nothing_is_unpickled(tmp_path):
 
 
 def test_a_flipped_bit_is_found_when_asked(tmp_path):
-    path = make(tmp_path / "store") / "L096-B30f.quarter.npy"
+    path = make(tmp_path / "store") / "L096-B30f.low.npy"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     reader.open_store(path.parent)
-    with pytest.raises(StoreError, match=r"L096-B30f.quarter.npy has SHA-256 .*, must be "):
+    with pytest.raises(StoreError, match=r"L096-B30f.low.npy has SHA-256 .*, must be "):
         reader.open_store(path.parent, verify=True)

@@ -1,0 +1,23 @@
+"""Messages of which there may be very many."""
+
+from collections.abc import Callable, Sequence
+
+# The number of messages of one kind that are said before the rest is only counted.
+_LISTED = 5
+
+
+def say_first(
+    verb: str, messages: Sequence[str], say: Callable[[str], None], *, rest: str = "more"
+) -> None:
+    """Say the first few messages, and the number of the others.
+
+    Args:
+        verb: what became of the things that they are about, "refused".
+        messages: one line each.
+        say: gets the lines.
+        rest: stands behind the number of the others.
+    """
+    for message in messages[:_LISTED]:
+        say(f"{verb}: {message}")
+    if len(messages) > _LISTED:
+        say(f"{verb}: {len(messages) - _LISTED} {rest}")

@@ -1,0 +1,28 @@
+"""Commands as a user types them, and how a refusal looks."""
+
+import os
+import subprocess
+import sys
+
+from conftest import CHECKOUT
+
+
+def call(*arguments, cwd=CHECKOUT, **environment):
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"XDG_CACHE_HOME": "/nonexistent-cache", "XLA_FLAGS": ""} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def refused(result, *said):
+    """Exit code 2 and one line that says it, without a traceback."""
+    assert result.returncode == 2, result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    for part in said:
+        assert part in lines[0]
