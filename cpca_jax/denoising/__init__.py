@@ -1,1 +1,1 @@
-"""Trained networks applied to volumes, DICOM series and NIfTI files."""
+"""The application of trained networks to volumes, DICOM series and NIfTI files."""

@@ -1,4 +1,4 @@
-"""What denoising did to a series, in numbers and pictures: noise and mean HU by tissue."""
+"""The effect of denoising on a series, in numbers and pictures: noise and mean HU by tissue."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from cpca_jax.units import DISPLAY, Window
 
 ImageHU = Float32[np.ndarray, "y x"]
 
-# HU of what a radiologist would call so; the mean of before and after decides, so that neither
-# the one's noise nor the other's smoothing moves pixels between tissues.
+# HU of the tissues that a radiologist names so. The mean of before and after decides, so that
+# neither the noise of the one nor the smoothing of the other moves pixels between tissues.
 TISSUES = {
     "air": (-2000.0, -900.0),
     "lung": (-900.0, -500.0),
@@ -25,14 +25,14 @@ TISSUES = {
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """What denoising did to a series.
+    """The effect of denoising on a series.
 
     Attributes:
-        noise_before_hu: median over slices of the high-frequency noise in soft tissue; None where
-            no slice shows any.
-        noise_after_hu: the same after denoising.
-        drift_hu: by tissue the mean change, HU.
-        share: by tissue its share of all pixels.
+        noise_before_hu: The median over slices of the high-frequency noise in soft tissue, in HU;
+            None where no slice has enough soft tissue.
+        noise_after_hu: The same after denoising.
+        drift_hu: The mean change in HU, by tissue.
+        share: The share of all pixels, by tissue.
     """
 
     noise_before_hu: float | None
@@ -42,7 +42,7 @@ class Effect:
 
 
 class EffectMeter:
-    """Measures slice by slice, holding sums only."""
+    """A measurement slice by slice that holds only sums."""
 
     def __init__(self) -> None:
         self._noise: list[tuple[float, float]] = []
@@ -51,7 +51,7 @@ class EffectMeter:
         self._all = 0
 
     def add(self, before: ImageHU, after: ImageHU) -> None:
-        """Count one slice, HU (y x) before and after."""
+        """Add one slice (y, x), in HU before and after denoising."""
         mean, change = (before + after) / 2, after - before
         for tissue, (low, high) in TISSUES.items():
             inside = (mean >= low) & (mean < high)
@@ -63,7 +63,7 @@ class EffectMeter:
             self._noise.append(noise)
 
     def effect(self) -> Effect:
-        """What was measured so far."""
+        """Return the effect over the slices added so far."""
         before, after = np.median(self._noise, axis=0) if self._noise else (None, None)
         present = [tissue for tissue in TISSUES if self._pixels[tissue]]
         return Effect(
@@ -75,10 +75,10 @@ class EffectMeter:
 
 
 def montage(slices: Sequence[tuple[int, ImageHU, ImageHU]]) -> bytes:
-    """Return a PNG of some slices: before, after and difference, a row for each slice.
+    """Return a PNG of some slices: before, after and difference, one row per slice.
 
     Args:
-        slices: number of the slice, HU before and after (y x).
+        slices: The number of each slice, and the slice (y, x) in HU before and after.
     """
     rows: list[list[figures.Panel]] = []
     for z, before, after in slices:
@@ -97,11 +97,11 @@ class Page:
     """The data of series.html.jinja.
 
     Attributes:
-        title: name of the series.
-        lead: what was done to it, one sentence.
-        noise: HU before and after; empty where there is no soft tissue.
-        tissues: rows of name, lowest and highest HU, share of the pixels and mean change in HU.
-        png: the montage.
+        title: The name of the series.
+        lead: One sentence that says what was done to the series.
+        noise: The noise in HU before and after; empty where there is no soft tissue.
+        tissues: Rows of name, lowest and highest HU, share of the pixels and mean change in HU.
+        png: The montage.
     """
 
     title: str
@@ -112,13 +112,13 @@ class Page:
 
 
 def page(title: str, lead: str, effect: Effect, png: bytes) -> str:
-    """Return a self-contained HTML page about one series; it holds no patient attribute.
+    """Return a self-contained HTML page about one series, without any patient attribute.
 
     Args:
-        title: name of the series.
-        lead: what was done to it, one sentence.
-        effect: the numbers.
-        png: the montage.
+        title: The name of the series.
+        lead: One sentence that says what was done to the series.
+        effect: The measured effect.
+        png: The montage.
     """
     before, after = effect.noise_before_hu, effect.noise_after_hu
     noise = [] if before is None or after is None else [f"{before:.1f}", f"{after:.1f}"]

@@ -1,7 +1,7 @@
 """A trained network made ready for volumes in HU: NumPy in, NumPy out.
 
-A denoiser is built from what a run says of its network alone; objective, critic and data of the
-training are not looked at.
+A denoiser is built only from what a run says about its network; the objective, the critic and the
+data of the training are not read.
 """
 
 import dataclasses
@@ -33,12 +33,12 @@ HUArray = Num[np.ndarray, "z y x"]
 # The run that needs no training: it changes nothing.
 IDENTITY = "identity"
 _IDENTITY_WINDOW = Window(-1024, 3071)
-# What becomes of HU that the network's window clips away.
+# The treatments of HU that the network's window clips away.
 OUTSIDE = ("restore", "clip")
 
 
 class Identity(nn.Module):
-    """The denoiser that answers with its input; shows that nothing else changes a volume."""
+    """The denoiser that returns its input; it shows that nothing else changes a volume."""
 
     slices: int = 1
     dtype: DTypeLike = jnp.float32
@@ -46,22 +46,22 @@ class Identity(nn.Module):
 
     @nn.compact
     def __call__(self, x: Slabs) -> Slabs:
-        """Return a slab (batch, z, y, x, 1) as it is."""
+        """Return the slab (batch, z, y, x, 1) unchanged."""
         return x
 
 
 @dataclasses.dataclass(frozen=True)
 class Denoiser:
-    """A trained network with what it needs.
+    """A trained network with everything that denoising needs.
 
     Attributes:
-        name: of the run's folder.
-        module: the network.
-        params: its weights.
-        window: HU window that it was trained in.
-        step: of the checkpoint.
-        digest: 16 hexadecimal digits of weights and configuration.
-        statistics: running moments of batch normalisation; empty for networks without any.
+        name: The name of the run's folder.
+        module: The network.
+        params: The weights of the network.
+        window: The HU window that the network was trained in.
+        step: The training step of the checkpoint.
+        digest: 16 hexadecimal digits that identify weights and configuration.
+        statistics: The running moments of batch normalisation; empty for networks without any.
     """
 
     name: str
@@ -74,17 +74,17 @@ class Denoiser:
 
     @property
     def slices(self) -> int:
-        """Neighbouring slices that one denoised slice is made from."""
+        """The number of neighbouring slices from which one denoised slice is computed."""
         return self.module.slices
 
     @property
     def smallest_edge(self) -> int:
-        """Rows and columns that a slice must have."""
+        """The smallest number of rows and columns that a slice may have."""
         return self.module.smallest_edge
 
     @property
     def variables(self) -> Params:
-        """Weights and moments, as Flax takes them."""
+        """The weights and moments in the form that Flax takes."""
         moments = {STATISTICS: self.statistics} if self.statistics else {}
         return {"params": self.params, **moments}
 
@@ -98,11 +98,11 @@ class Denoiser:
 def load_run(run: Path | str, *, step: int | None = None) -> Denoiser:
     """Load the denoiser of a trained run, from its newest sound checkpoint or the given step.
 
-    The run called "identity" is built in, unless there is a folder of that name.
+    The run called "identity" is built in, unless a folder of that name exists.
 
     Raises:
-        CheckpointError: no such run or no sound checkpoint.
-        ConfigError: a network that only a plug-in knows; the message names it.
+        CheckpointError: The run does not exist or has no sound checkpoint.
+        ConfigError: The network is one that only a plug-in knows; the message names the plug-in.
     """
     run = Path(run)
     if str(run) == IDENTITY and not run.exists():
@@ -129,20 +129,20 @@ def _network(run: str, written: Mapping[str, Any]) -> DenoisingNetwork:
     if model["name"] not in MODELS:
         plugins = ", ".join(written.get("plugins", ())) or "a module that it does not name"
         raise ConfigError(
-            f"{run}: its network '{model['name']}' is none of {', '.join(MODELS)}; it was trained "
-            f"with {plugins}: give it by --plugin"
+            f"{run}: its network '{model['name']}' is none of {', '.join(MODELS)}; the run was "
+            f"trained with {plugins}: load it with --plugin"
         )
     fields = {name: _hashable(value) for name, value in model["fields"].items()}
     return build_generator(model["name"], slices=model["slices"], **fields)
 
 
 def _hashable(value: Any) -> Any:
-    """Return JSON's lists as tuples, as fields of modules must be."""
+    """Return lists from JSON as tuples, because the fields of modules must be hashable."""
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def _digest(params: Params, statistics: Params, written: Mapping[str, Any]) -> str:
-    """Digest every weight and moment with its name, and the configuration."""
+    """Return the digest of every weight and moment with its name, and of the configuration."""
     digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode())
     for tree in (params, statistics):
         for name, leaf in sorted(trees.by_name(tree).items()):
@@ -162,21 +162,21 @@ def denoise_volume(
     """Denoise a volume.
 
     Slabs of `batch` + slices - 1 slices go through the network, which computes each 3D layer once
-    per slice. At the two ends slices are replicated.
+    per slice. At both ends of the volume, slices are replicated.
 
     Args:
-        denoiser: a denoiser or a run's folder.
-        volume_hu: (z, y, x) in HU, neighbouring slices in order of position.
-        batch: slices denoised at once; memory grows with it.
-        outside: the network sees HU clipped to its window. "restore" adds back what was clipped
-            away (air, bone and metal keep their HU); "clip" leaves the window's ends.
-        chosen: neighbouring slices to denoise, each with its true neighbours; by default all.
+        denoiser: A denoiser or the folder of a run.
+        volume_hu: A volume (z, y, x) in HU, its neighbouring slices in order of position.
+        batch: The number of slices denoised at once; memory use grows with it.
+        outside: The network sees HU clipped to its window. "restore" adds back what was clipped
+            away (air, bone and metal keep their HU); "clip" leaves the ends of the window.
+        chosen: The neighbouring slices to denoise, each with its true neighbours; by default all.
 
     Returns:
         The chosen slices (z, y, x) in HU, float32.
 
     Raises:
-        InputError: slices too small for the network, or an unknown `outside`.
+        InputError: The slices are too small for the network, or `outside` is unknown.
     """
     if not isinstance(denoiser, Denoiser):
         denoiser = load_run(denoiser)
@@ -192,10 +192,10 @@ def denoise_volume(
 def denoise_slices(
     denoiser: Denoiser, volume_hu: HUArray, start: int, count: int, *, outside: str = "restore"
 ) -> Float32[np.ndarray, "count y x"]:
-    """Denoise slices start .. start + count of a volume, each with its true neighbours.
+    """Denoise `count` slices of a volume from `start` on, each with its true neighbours.
 
-    Beyond the volume's ends slices are replicated, so `count` may pass the end: one shape, and
-    one compilation, for every part of a volume. The rest is as for `denoise_volume`.
+    Beyond the ends of the volume, slices are replicated, so `count` may pass the end: every part
+    of a volume has one shape and needs one compilation. All else is as in `denoise_volume`.
     """
     pick(dict.fromkeys(OUTSIDE), outside, "outside")
     if min(volume_hu.shape[1:]) < denoiser.smallest_edge:
@@ -207,7 +207,7 @@ def denoise_slices(
     denoised = np.array(slab_program(denoiser)(denoiser.variables, jnp.asarray(slab)))
     if not np.isfinite(denoised).all():
         raise InputError(
-            f"{denoiser.name}: its answer is not finite, must be HU; the weights of step "
+            f"{denoiser.name}: its output is not finite, must be HU; the weights of step "
             f"{denoiser.step} diverged or are damaged"
         )
     if outside == "restore":
@@ -217,13 +217,13 @@ def denoise_slices(
 
 
 def slab_program(denoiser: Denoiser) -> jax.stages.Wrapped:
-    """Return the jitted function (variables, slab in HU) -> denoised centres in HU."""
+    """Return the jitted function (variables, slab in HU) -> denoised centre slices in HU."""
     return _program(denoiser.module, denoiser.window)
 
 
 @lru_cache(maxsize=32)
 def _program(module: DenoisingNetwork, window: Window) -> jax.stages.Wrapped:
-    """Jit a slab of HU to centres in HU; kept, so that a network compiles once per shape."""
+    """Return the function of `slab_program`, cached so that a network compiles once per shape."""
 
     @jax.jit
     def run(variables: Params, slab_hu: Array) -> Array:

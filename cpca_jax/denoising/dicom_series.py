@@ -1,4 +1,4 @@
-"""One series through the network: reading, denoising and writing overlap."""
+"""The denoising of one DICOM series; reading, denoising and writing overlap."""
 
 import dataclasses
 import datetime
@@ -25,23 +25,23 @@ from cpca_jax.runtime import logs
 
 _SHOWN_SLICES = 3
 ImageHU = Float32[np.ndarray, "y x"]
-# Number of a slice, HU before and after.
+# The number of a slice, and the slice in HU before and after.
 Shown = tuple[int, ImageHU, ImageHU]
 
 
 def shown_places(count: int) -> set[int]:
-    """A few slices, spread evenly over so many."""
+    """Return the numbers of a few slices spread evenly over `count` slices."""
     return {round((k + 1) * count / (_SHOWN_SLICES + 1) - 0.5) for k in range(_SHOWN_SLICES)}
 
 
 class SeriesPass:
-    """A series on its way from files through the network to files.
+    """The pass of one series from files through the network to files.
 
     Attributes:
-        meter: measures noise and drift.
-        clipped: pixels that BitsStored could not hold.
-        implausible: pixels of the source that no CT scan has.
-        shown: a few slices: number, HU before and after.
+        meter: The meter of noise and drift.
+        clipped: The number of pixels whose values BitsStored cannot hold.
+        implausible: The number of pixels of the source with HU that no CT scan has.
+        shown: A few slices, each with its number and its HU before and after.
     """
 
     def __init__(self, model: Denoiser, one: Series, shared: DerivedSeries) -> None:
@@ -51,7 +51,7 @@ class SeriesPass:
         self.shown: list[Shown] = []
 
     def run(self, folder: Path, name: str, *, batch: int) -> None:
-        """Write the whole series into `folder`."""
+        """Denoise the whole series and write it to `folder`."""
         headers, count = self._one.headers, len(self._one.headers)
         references = [derived.read_reference(header) for header in headers]
         places = shown_places(count)
@@ -82,7 +82,7 @@ class SeriesPass:
                 future.result()
 
     def measured(self) -> dict[str, Any]:
-        """What the record says of it."""
+        """Return the measurements for the record of the series."""
         seconds = self._watch.seconds
         return {
             "slices_per_second": round(len(self._one.headers) / seconds["all"], 3),
@@ -93,7 +93,7 @@ class SeriesPass:
         }
 
     def sentence(self) -> str:
-        """One line for the user."""
+        """Return the measurements as one line for the user."""
         effect, seconds = self.meter.effect(), self._watch.seconds
         busy = ", ".join(
             f"{activity} {100 * seconds[activity] / seconds['all']:.0f} %"
@@ -134,17 +134,17 @@ def derived_series(
     created: datetime.datetime,
     keep_private: bool,
 ) -> DerivedSeries:
-    """What all slices of the denoised series will say of how they were made.
+    """Return the description of their making that all slices of the denoised series share.
 
     Args:
-        model: the denoiser.
-        one: the source.
-        digest: of all files of the source; stands for its UIDs where they are missing.
-        created: date and time to write.
-        keep_private: whether private elements are kept.
+        model: The denoiser.
+        one: The source series.
+        digest: The digest of all files of the source; it replaces UIDs that are missing.
+        created: The date and time to write.
+        keep_private: True to keep private elements.
     """
     first = one.first
-    # Into attributes of plain text, in whatever character set the source declares.
+    # The name goes into plain-text attributes, in whatever character set the source declares.
     name = re.sub(r"[^A-Za-z0-9._ -]", "-", model.name)
     neighbours = f"{model.slices} neighbouring slices each" if model.slices > 1 else "single slices"
     text = (

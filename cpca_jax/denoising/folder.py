@@ -1,11 +1,11 @@
 """The driver behind denoise.py: scans in, denoised scans of the same kind out.
 
 OUTPUT/NAME/00001.dcm ...  a denoised series, slices in the order of their position
-OUTPUT/FILE.nii.gz         a denoised NIfTI volume, called like its source
-OUTPUT/NAME.json           what was done and measured; NAME.png and NAME.html with `compare`
-OUTPUT/summary.json        every series of the input and what became of it
+OUTPUT/FILE.nii.gz         a denoised NIfTI volume with the name of its source
+OUTPUT/NAME.json           what was done and measured; with `compare` also NAME.png and NAME.html
+OUTPUT/summary.json        every series of the input with its outcome
 
-A series' folder appears complete or not at all; one that is there is never touched again.
+The folder of a series appears complete or not at all; an existing one is never changed.
 """
 
 import dataclasses
@@ -33,26 +33,26 @@ from cpca_jax.errors import ConfigError, InputError, OutputError, TakenError
 from cpca_jax.runtime import files, logs
 from cpca_jax.runtime.files import file_digest
 
-# Of a series' own record, beside its slices.
+# The file name of the record that lies beside the slices of a series.
 _RECORD = ".record.json"
-# What became of a series, as summary.json has it.
+# The outcome of a series, as summary.json states it.
 Record = dict[str, Any]
 Job = Callable[[], Record]
 
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """What the flags of denoise.py choose.
+    """The choices that the flags of denoise.py make.
 
     Attributes:
-        series: names of the series to denoise; none: all.
-        shard: (i, n): every n-th series from the i-th on, counted from 1.
-        slab: slices at once; 0: as many as the device's memory holds.
-        compare: also draw before and after.
-        allowances: what may be missing in the files.
-        keep_private: keep private elements.
-        repair_uids: make up missing UIDs.
-        created: date and time of creation to write; None is now.
+        series: The names of the series to denoise; empty for all.
+        shard: (i, n) for every n-th series from the i-th on, counted from 1.
+        slab: The number of slices at once; 0 for as many as the device's memory holds.
+        compare: True to also draw before and after.
+        allowances: The defects of the files that are allowed.
+        keep_private: True to keep private elements.
+        repair_uids: True to make up missing UIDs.
+        created: The date and time of creation to write; None for now.
     """
 
     series: tuple[str, ...] = ()
@@ -66,10 +66,10 @@ class Choices:
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """Part i of n as numbers, 1 <= i <= n, from "i/n".
+    """Return the numbers i and n, 1 <= i <= n, of the text "i/n".
 
     Raises:
-        ConfigError: it is anything else.
+        ConfigError: The text has another form.
     """
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     shard = (int(match[1]), int(match[2])) if match else (0, 0)
@@ -82,20 +82,20 @@ def denoise_folder(model: Denoiser, source: Path, output: Path, choices: Choices
     """Denoise the CT series, or the NIfTI volumes, below a folder.
 
     Args:
-        model: the denoiser.
-        source: folder with DICOM or with NIfTI files, or one NIfTI file.
-        output: folder to write to, outside `source`; may hold series denoised before.
-        choices: the rest.
+        model: The denoiser.
+        source: A folder with DICOM or with NIfTI files, or one NIfTI file.
+        output: The folder to write to, outside `source`; it may hold series denoised before.
+        choices: All other choices.
 
     Returns:
         The summary, as written to summary.json.
 
     Raises:
-        InputError: nothing usable, an unknown series, or, after all others are done, a series or
-            a file that was refused.
+        InputError: Nothing is usable, a series is unknown, or, raised after all others are done,
+            a series or a file was refused.
     """
     if not source.exists():
-        raise InputError(f"{source.name}: is not there, --input must be a folder or a NIfTI file")
+        raise InputError(f"{source.name} does not exist; --input must be a folder or a NIfTI file")
     if source.is_dir():
         files.require_apart(output, [source])
     listed = list_files(source)
@@ -122,7 +122,7 @@ def denoise_folder(model: Denoiser, source: Path, output: Path, choices: Choices
 
 
 def _left_out(found: Found | None) -> Record:
-    """What was neither denoised nor refused."""
+    """Return what was neither denoised nor refused, with counts."""
     if found is None:
         return {}
     counts = {"not DICOM": found.foreign, "localizers": found.localizers}
@@ -130,7 +130,7 @@ def _left_out(found: Found | None) -> Record:
 
 
 def _run(jobs: dict[str, Job]) -> dict[str, Record]:
-    """Do each; one that is refused does not keep the others."""
+    """Run every job; a refused one does not stop the others."""
     outcomes: dict[str, Record] = {}
     for name, job in jobs.items():
         try:
@@ -142,14 +142,14 @@ def _run(jobs: dict[str, Job]) -> dict[str, Record]:
 
 
 def name_series(found: tuple[Series, ...]) -> dict[str, Series]:
-    """A name for each series that may stand in file names: kernel, thickness and a digest.
+    """Return the series by names that are safe in file names: kernel, thickness and a digest.
 
-    The digest is of the first, the middle and the last file, so the same files give the same
-    names on any machine; copies are numbered. Only public identifiers of patients (L096) stand in
-    front.
+    The digest covers the first, the middle and the last file, so the same files give the same
+    names on any machine; copies are numbered. A patient's identifier stands in front only if it is
+    a public one (L096).
 
     Raises:
-        DicomError: a file cannot be read again.
+        DicomError: A file cannot be read again.
     """
     named: dict[str, Series] = {}
     for one in found:
@@ -189,7 +189,7 @@ def _denoise_one(
     choices: Choices,
     require_whole: Callable[[], None],
 ) -> Record:
-    """Denoise one series; what was done, for the summary."""
+    """Denoise one series; return its record for the summary."""
     root = output / name
     digest = _files_digest(one.headers)
     record: Record = {"model": model.digest, "source": digest, "slices": len(one.headers)}
@@ -212,7 +212,7 @@ def _denoise_one(
         with files.appearing(root) as folder:
             work.run(folder, name, batch=slab)
             record |= {"state": "denoised", "warnings": warnings, **work.measured()}
-            # Within the folder, so that what is said of the files appears with them.
+            # Inside the folder, so that the record appears together with its files.
             _write_json(folder / _RECORD, record)
     except TakenError:
         return _done_before(root / _RECORD, name, record)
@@ -226,7 +226,7 @@ def _denoise_one(
 def _denoise_volume(
     model: Denoiser, name: str, path: Path, output: Path, choices: Choices
 ) -> Record:
-    """Denoise one NIfTI file; what was done, for the summary."""
+    """Denoise one NIfTI file; return its record for the summary."""
     record: Record = {"model": model.digest, "source": file_digest(path)}
     written = output / name
     if written.exists():
@@ -242,7 +242,7 @@ def _denoise_volume(
 
 
 def _files_digest(headers: Sequence[Header]) -> str:
-    """Of the whole content of these files, in the order of the slices."""
+    """Return the digest of the whole content of these files, in the order of the slices."""
     digest = hashlib.sha256()
     for header in headers:
         with Reported(header.path.name, "the file"):
@@ -251,7 +251,7 @@ def _files_digest(headers: Sequence[Header]) -> str:
 
 
 def _done_before(written: Path, name: str, record: Record) -> Record:
-    """What was said of an output that is there, if it is of the same files and the same model."""
+    """Return the record of an existing output, if the same model made it from the same files."""
     try:
         before = json.loads(written.read_text())
         same = all(before.get(key) == record[key] for key in ("model", "source"))
@@ -259,10 +259,10 @@ def _done_before(written: Path, name: str, record: Record) -> Record:
         same = False
     if not same:
         raise OutputError(
-            f"{name}: is there already and is of another model or input, nothing is overwritten; "
+            f"{name} exists already, from another model or input, and nothing is overwritten; "
             "give another --output"
         )
-    logs.say(f"{name}: denoised before, left as it is")
+    logs.say(f"{name}: denoised before, left unchanged")
     return {**before, "state": "there already"}
 
 

@@ -1,4 +1,4 @@
-"""NIfTI volumes in, denoised NIfTI volumes with the same names out."""
+"""The denoising of NIfTI volumes to new NIfTI volumes with the same names."""
 
 import dataclasses
 import os
@@ -19,15 +19,16 @@ from cpca_jax.runtime import logs
 
 
 def find_volumes(source: Path, listed: Listing) -> dict[str, Path]:
-    """The NIfTI files to denoise.
+    """Return the NIfTI files to denoise.
 
     Args:
-        source: a folder, or one file.
-        listed: the files below the folder.
+        source: A folder, or one file.
+        listed: The files below the folder.
 
     Returns:
-        The files by their place below `source`, or the file that `source` is. None where the
-        folder also holds DICOM files: then its volumes are masks or exports of them.
+        The files by their path relative to `source`, or `source` itself if it is such a file. The
+        result is empty where the folder also holds DICOM files: its volumes are then masks or
+        exports of them.
     """
     if source.is_file():
         return {source.name: source} if nifti.is_nifti(source) else {}
@@ -44,13 +45,13 @@ def denoise_file(
     """Denoise one volume; at most three copies of it are in memory.
 
     Args:
-        model: the denoiser.
-        path: .nii or .nii.gz in HU.
-        written: the new file.
-        slab: slices at once; 0: as many as the device's memory holds.
+        model: The denoiser.
+        path: The .nii or .nii.gz file to read, in HU.
+        written: The file to write.
+        slab: The number of slices at once; 0 for as many as the device's memory holds.
 
     Returns:
-        What was measured, and a few slices before and after.
+        The measurements, and a few slices before and after.
 
     Raises:
         VolumeError: `path` cannot be used, or `written` cannot be written.

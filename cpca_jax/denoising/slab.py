@@ -1,4 +1,4 @@
-"""How many slices go through a network at once: as many as the device's memory holds."""
+"""The number of slices that go through a network at once: as many as the device's memory holds."""
 
 import re
 from pathlib import Path
@@ -8,24 +8,25 @@ import jax.numpy as jnp
 
 from cpca_jax.denoising.denoiser import Denoiser, slab_program
 
-# More slices at once make it no faster. On a CPU one slice of a 2D network is as quick as many
-# (four keep its readers busy); a 3D one computes its first maps for neighbours, too, in each slab.
+# More slices at once are no faster. On a CPU a 2D network is as fast with one slice as with many
+# (four keep the readers busy); a 3D network also computes its first maps for the neighbours of
+# each slab.
 _MOST, _ON_CPU_2D, _ON_CPU_3D = 32, 4, 8
-# Of the free memory; the rest is for copies under way and for what others hold. A CPU's memory has
-# other users, too.
+# The shares of free memory that a slab may take; the rest is for copies in progress and for other
+# users, of whom a CPU's memory has more.
 _SHARE, _SHARE_OF_HOST = 0.8, 0.4
 _MEMINFO = Path("/proc/meminfo")
 
 
 def slab_bytes(model: Denoiser, shape: tuple[int, int], count: int) -> int:
-    """Device memory for denoising `count` slices at once, as the compiler counts it.
+    """Return the bytes of device memory for denoising `count` slices at once.
 
-    0 where a compiler does not.
+    The compiler counts them; the result is 0 for a compiler that does not.
 
     Args:
-        model: the denoiser.
-        shape: rows and columns of a slice.
-        count: slices that are answered; the network sees slices - 1 more.
+        model: The denoiser.
+        shape: The rows and columns of a slice.
+        count: The number of denoised slices; the network sees `model.slices` - 1 more.
     """
     slab = jax.ShapeDtypeStruct((count + model.slices - 1, *shape), jnp.float32)
     counted = slab_program(model).lower(model.params, slab).compile().memory_analysis()
@@ -40,15 +41,16 @@ def slab_bytes(model: Denoiser, shape: tuple[int, int], count: int) -> int:
 
 
 def fitting_slab(model: Denoiser, shape: tuple[int, int], *, free_bytes: int | None = None) -> int:
-    """The most slices, a power of two, whose slab fits; 1 where not even one does.
+    """Return the largest number of slices, a power of two, whose slab fits in memory.
 
-    At most 32; on a CPU 8, and 4 of a network that looks at one slice.
+    At most 32; on a CPU at most 8, or 4 for a network that sees one slice. 1 where not even one
+    slice fits.
 
     Args:
-        model: the denoiser.
-        shape: rows and columns of a slice.
-        free_bytes: that a slab may take; by default 0.8 of what the accelerator says it has left,
-            or 0.4 of the host's available memory.
+        model: The denoiser.
+        shape: The rows and columns of a slice.
+        free_bytes: The bytes that a slab may take; by default 0.8 of the memory that the
+            accelerator reports as free, or 0.4 of the host's available memory.
     """
     on_cpu = jax.default_backend() == "cpu"
     if free_bytes is None:
@@ -60,7 +62,7 @@ def fitting_slab(model: Denoiser, shape: tuple[int, int], *, free_bytes: int | N
 
 
 def _device_bytes() -> int | None:
-    """What the first accelerator could still give out; None where it does not say."""
+    """Return the usable share of the first accelerator's free memory; None where it is unknown."""
     stats = jax.local_devices()[0].memory_stats()
     if not stats or "bytes_limit" not in stats:
         return None
@@ -68,7 +70,7 @@ def _device_bytes() -> int | None:
 
 
 def _host_bytes() -> int | None:
-    """Of what Linux calls available; None on other systems."""
+    """Return the usable share of the memory that Linux calls available; None on other systems."""
     if not _MEMINFO.exists():
         return None
     found = re.search(r"^MemAvailable:\s+(\d+) kB", _MEMINFO.read_text(), re.MULTILINE)

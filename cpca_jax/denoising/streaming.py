@@ -1,4 +1,4 @@
-"""Denoising a series as it is read: only a few slices are held at a time."""
+"""The denoising of a series while it is read; only a few slices are in memory at a time."""
 
 import collections
 import threading
@@ -13,12 +13,12 @@ from jaxtyping import Float32
 from cpca_jax.data.dicom.slice_file import Slice
 from cpca_jax.denoising.denoiser import Denoiser, denoise_slices
 
-# Threads that decode files; decoders release the interpreter.
+# The number of threads that decode files; decoders release the interpreter lock.
 _READERS = 2
 
 
 class Stopwatch:
-    """Seconds spent in each activity, of all threads together."""
+    """The seconds spent in each activity, summed over all threads."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = collections.defaultdict(float)
@@ -26,7 +26,7 @@ class Stopwatch:
 
     @contextmanager
     def running(self, activity: str) -> Iterator[None]:
-        """Count the time of the block for `activity`."""
+        """Add the time that the block takes to `activity`."""
         start = time.perf_counter()
         try:
             yield
@@ -43,24 +43,24 @@ def denoise_stream(
     batch: int,
     watch: Stopwatch,
 ) -> Iterator[tuple[Slice, Float32[np.ndarray, "y x"]]]:
-    """Denoise slices one batch after another while the next are being read.
+    """Denoise slices batch by batch while the next ones are being read.
 
-    At most two batches and the network's neighbours are held. At the two ends of the series
-    slices are replicated. A slice that is flat within the network's window has nothing to
-    denoise and comes back as it is.
+    At most two batches and the neighbours that the network needs are in memory. At both ends of
+    the series, slices are replicated. A slice that is flat within the network's window has nothing
+    to denoise and is returned unchanged.
 
     Args:
-        model: the denoiser.
-        read: gives slice z; called from several threads.
-        count: number of slices.
-        batch: slices denoised at once.
-        watch: counts "reading" and "network".
+        model: The denoiser.
+        read: A function that returns slice z; it is called from several threads.
+        count: The number of slices.
+        batch: The number of slices denoised at once.
+        watch: The stopwatch for the activities "reading" and "network".
 
     Yields:
-        Each slice in order, and its denoised HU (y x).
+        Each slice in order, and its denoised image (y, x) in HU.
 
     Raises:
-        InputError: whatever `read` raises, and slices too small for the network.
+        InputError: `read` raised it, or the slices are too small for the network.
     """
     half = model.slices // 2
     held: dict[int, Future[Slice]] = {}
@@ -90,5 +90,6 @@ def denoise_stream(
 
 
 def _is_flat(model: Denoiser, image: Slice) -> bool:
+    """Tell whether a slice has a single value within the network's window."""
     seen = np.clip(image.hu, model.window.low, model.window.high)
     return bool(seen.min() == seen.max())

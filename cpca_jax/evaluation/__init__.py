@@ -1,1 +1,1 @@
-"""Trained networks scored and compared on whole slices."""
+"""The scoring and comparison of trained networks on whole slices."""

@@ -1,4 +1,4 @@
-"""One slice by several methods, as in the deck's case studies."""
+"""The figure of one slice by several methods, as in the deck's case studies."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from cpca_jax.metrics.table import drawn
 from cpca_jax.runtime import figures, files
 from cpca_jax.units import DISPLAY, Window
 
-# Edge of the zoomed region: 96 of 512 pixels.
+# The edge of the zoomed region as a share of the slice: 96 of 512 pixels.
 _SHARE = 96 / 512
 
 
@@ -26,16 +26,16 @@ def draw_case(
     title: str,
     columns: int = 0,
 ) -> None:
-    """One slice by every method, and below all of them the zoomed region.
+    """Draw one slice by every method, and below all of them the zoomed region.
 
     Args:
-        path: of the PNG.
-        images_hu: (y, x) in HU by method, full dose last.
-        scores: by method; full dose has none.
-        roi: (y, x) of the region's centre, in pixels.
-        display: HU window, stated in the figure.
-        title: above it; the window is added.
-        columns: methods side by side; 0 for all of them.
+        path: The PNG file to write.
+        images_hu: The slice (y, x) in HU by method, full dose last.
+        scores: The scores of the slice by method; full dose has none.
+        roi: The centre (y, x) of the zoomed region, in pixels.
+        display: The HU window, which the figure states.
+        title: The title of the figure; the window is added to it.
+        columns: The number of methods side by side; 0 for all of them.
     """
     columns = columns or len(images_hu)
     rows = -(-len(images_hu) // columns)
@@ -66,16 +66,16 @@ def draw_case(
 
 
 def _region(shape: tuple[int, ...], roi: tuple[int, int]) -> tuple[tuple[int, int], int]:
-    """(top, left) and edge of the zoomed region, moved inside the slice."""
+    """Return (top, left) and the edge of the zoomed region, moved inside the slice, in pixels."""
     zoom = round(_SHARE * min(shape))
     top, left = (int(np.clip(c - zoom // 2, 0, n - zoom)) for c, n in zip(roi, shape, strict=True))
     return (top, left), zoom
 
 
 def busiest_place(full_hu: np.ndarray, *, display: Window = DISPLAY) -> tuple[int, int]:
-    """Centre of the region with the most soft-tissue structure, for slices without a known lesion.
+    """Return the centre (y, x) of the region with the most soft-tissue structure, in pixels.
 
-    Air and bone are outside the window and count as flat.
+    It is for slices without a known lesion. Air and bone are outside the window and count as flat.
     """
     clipped = np.clip(full_hu, display.low, display.high)
     inside = (full_hu > display.low) & (full_hu < display.high)

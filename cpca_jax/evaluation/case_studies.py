@@ -14,18 +14,18 @@ from cpca_jax.runtime import logs
 from cpca_jax.units import DISPLAY, Window
 from cpca_jax.weights.feature_network import FeatureNetwork
 
-# Of the deck's two cases, in its order.
+# The HU windows of the deck's two cases, in its order.
 WINDOWS = (Window(-180, 200), DISPLAY)
 
 
 def case_slice(series: PairedSeries, chosen: range) -> int:
-    """The slice to draw: through the largest lesion known among `chosen`, else the middle one."""
+    """Return the slice to draw: that of the largest known lesion in `chosen`, else the middle."""
     largest = _largest(series, chosen)
     return round(largest["z"]) if largest else chosen[len(chosen) // 2]
 
 
 def case_region(series: PairedSeries, case: int, full_hu: np.ndarray) -> tuple[int, int]:
-    """(y, x) of what to look at in a slice: its largest known lesion, else its busiest tissue."""
+    """Return the (y, x) to show in a slice: its largest known lesion, else its busiest tissue."""
     largest = _largest(series, [case])
     if not largest:
         return case_figure.busiest_place(full_hu)
@@ -39,18 +39,18 @@ def draw_case_studies(
     protocol: Protocol,
     features: FeatureNetwork,
 ) -> None:
-    """Write case-1.png, case-2.png: one slice each of the two patients with the largest lesions.
+    """Write case-1.png and case-2.png: one slice of each patient with one of the largest lesions.
 
     Args:
-        folder: where to.
-        models: methods between low and full dose.
-        series: of test patients.
-        protocol: of the scores under the slices.
-        features: of the perceptual score.
+        folder: The folder to write to.
+        models: The methods to show between low and full dose.
+        series: The series of the test patients.
+        protocol: The protocol of the scores under the slices.
+        features: The feature network of the perceptual score.
     """
     ranked = sorted(series, key=_lesion_size, reverse=True)
     for number, (one, display) in enumerate(zip(ranked, WINDOWS, strict=False), 1):
-        # True neighbours on both sides for every method, where the series is long enough.
+        # Every method gets true neighbours on both sides, where the series is long enough.
         half = max((model.slices for model in models), default=1) // 2
         inner = range(half, len(one.full) - half) or range(len(one.full))
         case = case_slice(one, inner)
@@ -72,7 +72,7 @@ def draw_case_studies(
 
 
 def _shown(series: PairedSeries, case: int) -> str:
-    """What is in the middle of the zoomed region."""
+    """Return words for what lies in the middle of the zoomed region."""
     largest = _largest(series, [case])
     if not largest:
         return "no lesion is known"
@@ -84,6 +84,6 @@ def _lesion_size(series: PairedSeries) -> float:
 
 
 def _largest(series: PairedSeries, slices: Container[int]) -> Mapping[str, float] | None:
-    """The largest known lesion whose middle lies in one of these slices."""
+    """Return the largest known lesion whose centre lies in one of these slices."""
     lesions = [lesion for lesion in series.lesions if round(lesion["z"]) in slices]
     return max(lesions, key=lambda lesion: lesion["radius_mm"], default=None)

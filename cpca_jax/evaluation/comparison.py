@@ -18,14 +18,15 @@ from cpca_jax.runtime import logs
 from cpca_jax.weights import feature_network
 from cpca_jax.weights.feature_network import FeatureNetwork
 
-# Without a run to take it from: what the installation brings, at the depth the deck uses.
+# The feature network where no run names one: it comes with the installation. The tap of each
+# network is of the depth that the deck uses.
 DEFAULT_NETWORK = "vgg16"
 DEFAULT_TAPS = {"vgg16": "relu5_3", "vgg19": "relu5_4", "random": "relu5_4"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """What the flags of evaluate.py choose."""
+    """The choices that the flags of evaluate.py make."""
 
     protocol: str = "deck"
     split: str = "test"
@@ -45,7 +46,8 @@ def compare(runs: Sequence[Path], store: Path, output: Path, choices: Choices) -
     into `output`.
 
     Raises:
-        InputError: an unknown protocol, a missing store, run or feature network, an empty split.
+        InputError: The protocol is unknown, the split is empty, or a store, run or feature
+            network is missing.
     """
     protocol = get_protocol(choices.protocol)
     opened = open_store(store)
@@ -89,12 +91,12 @@ def _load(runs: Sequence[Path]) -> list[Denoiser]:
     names = [model.name for model in models]
     double = sorted({name for name in names if names.count(name) > 1})
     if double:
-        raise ConfigError(f"--runs: {double[0]} stands twice; rows are named by the run's folder")
+        raise ConfigError(f"--runs: {double[0]} is given twice; the run's folder names its row")
     return models
 
 
 def load_features(runs: Sequence[Path], choices: Choices) -> FeatureNetwork:
-    """The chosen network, or that of the first run, or what the installation brings."""
+    """Load the chosen feature network, else that of the first run, else the installation's own."""
     network, tap, weights = DEFAULT_NETWORK, DEFAULT_TAPS[DEFAULT_NETWORK], ""
     if runs:
         used = config.parse_perceptual(checkpoints.read_config(runs[0]))
@@ -114,7 +116,7 @@ def _draw(
     rows: Sequence[SliceScore],
     images: Mapping[str, np.ndarray],
 ) -> None:
-    """Draw the series' case slice, which is among these slices."""
+    """Draw the case slice of the series, which is one of these slices."""
     own = {row.method: row for row in rows if row.slice == case}
     place = case - min(row.slice for row in rows)
     picture = {method: image[place] for method, image in images.items()}
@@ -125,7 +127,7 @@ def _draw(
 
 
 def _draw_curves(output: Path, runs: Sequence[Path], protocol: Protocol) -> None:
-    """Validation curves of the runs that were validated; their own protocol is stated."""
+    """Draw the curves of the runs that were validated; the figure states their own protocol."""
     curves, notes = {}, set()
     for run in runs:
         lines = logs.read_jsonl(run / "validation.jsonl")
@@ -140,7 +142,7 @@ def _draw_curves(output: Path, runs: Sequence[Path], protocol: Protocol) -> None
 
 
 def _draw_critics(output: Path, runs: Sequence[Path]) -> None:
-    """Gradient norms and Wasserstein estimates of the runs that had a critic."""
+    """Draw the gradient norms and Wasserstein estimates of the runs that had a critic."""
     logged = {run.resolve().name: logs.read_jsonl(run / "train.jsonl") for run in runs}
     curves = {name: lines for name, lines in logged.items() if lines and "wasserstein" in lines[0]}
     if curves:

@@ -1,4 +1,4 @@
-"""How well known lesions are found in low dose, full dose and what each model makes of it."""
+"""The detectability of known lesions in low dose, full dose and the output of each model."""
 
 import dataclasses
 from collections import defaultdict
@@ -24,13 +24,13 @@ RoiStack = Float[np.ndarray, "roi y x"]
 
 @dataclasses.dataclass(frozen=True)
 class DetectabilityRow:
-    """How well one lesion is found by one method.
+    """The detectability of one lesion by one method.
 
     Attributes:
-        method: "low dose", "full dose" or the model's name.
-        task: the lesion.
-        found: d' and AUC.
-        gain: d' minus that of low dose, reader by reader.
+        method: "low dose", "full dose" or the name of the model.
+        task: The lesion.
+        found: The d' and AUC of the observer.
+        gain: The d' minus that of low dose, reader by reader.
     """
 
     method: str
@@ -54,19 +54,19 @@ def measure_detectability(
     rounded to whole HU like the scans.
 
     Args:
-        models: denoisers, besides low and full dose.
-        scans: of the same tasks, pixel size and ROI size.
-        channels: of the observer, a name of `observers.CHANNELS`.
-        readers: random halves of the ROIs; the same ones for every method.
-        seed: of the halves.
-        batch: slices denoised at once.
+        models: The denoisers to measure besides low and full dose.
+        scans: Scans with the same tasks, pixel size and ROI size.
+        channels: The channels of the observer, a name in `observers.CHANNELS`.
+        readers: The number of random halves of the ROIs, the same ones for every method.
+        seed: The seed of the random halves.
+        batch: The number of slices denoised at once.
 
     Returns:
-        By task, then by method: low dose, full dose, models as given.
+        The rows by task, then by method: low dose, full dose, models as given.
 
     Raises:
-        ConfigError: unknown channels, or two methods of one name.
-        InputError: scans that do not fit together, or too few ROIs for the channels.
+        ConfigError: The channels are unknown, or two methods have the same name.
+        InputError: The scans do not fit together, or there are too few ROIs for the channels.
     """
     methods = _methods(models, batch)
     make_channels = pick(observers.CHANNELS, channels, "channels")
@@ -91,24 +91,29 @@ def measure_detectability(
     return tuple(rows)
 
 
-# What a method makes of the slices of a range; the other slices are of no account.
+# Returns a volume whose slices in the range are those of the method; the other slices are not used.
 Method = Callable[[Scan, range], Num[np.ndarray, "z y x"]]
 
 
 def _methods(models: Sequence[Denoiser], batch: int) -> dict[str, Method]:
-    """What each method makes of a scan."""
+    """Return each method by its name.
+
+    Raises:
+        ConfigError: Two methods have the same name.
+    """
     methods: dict[str, Method] = {
         LOW_DOSE: lambda scan, wanted: scan.low,
         FULL_DOSE: lambda scan, wanted: scan.full,
     }
     for model in models:
         if model.name in methods:
-            raise ConfigError(f"models: {model.name} stands twice; rows are named by the model")
+            raise ConfigError(f"models: {model.name} is given twice; the model names its row")
         methods[model.name] = partial(_denoised, model, batch)
     return methods
 
 
 def _denoised(model: Denoiser, batch: int, scan: Scan, wanted: range) -> Num[np.ndarray, "z y x"]:
+    """Return the low-dose volume with its wanted slices denoised, in whole HU."""
     volume = scan.low.copy()
     denoised = denoise_volume(model, scan.low, batch=batch, chosen=wanted)
     volume[wanted.start : wanted.stop] = whole_hu(denoised)
@@ -118,7 +123,7 @@ def _denoised(model: Denoiser, batch: int, scan: Scan, wanted: range) -> Num[np.
 def _collect(
     methods: dict[str, Method], scans: Iterable[MatchedScans]
 ) -> tuple[dict[tuple[str, LesionTask | None], list[RoiStack]], tuple[int, float]]:
-    """ROIs by method and task, None for those without a lesion; ROI edge and pixel size."""
+    """Return the ROIs by method and task (None: no lesion), and their edge and pixel size."""
     rois: dict[tuple[str, LesionTask | None], list[RoiStack]] = defaultdict(list)
     first: MatchedScans | None = None
     for matched in scans:
@@ -131,20 +136,21 @@ def _collect(
                 part = extract_rois(method(scan, wanted), places, matched.places.roi_pixels)
                 rois[name, task].append(part)
     if first is None:
-        raise InputError("scans: none, must be one or more")
+        raise InputError("scans: none are given, must be one or more")
     return rois, (first.places.roi_pixels, first.spacing_mm)
 
 
 def _parts(
     matched: MatchedScans,
 ) -> Iterator[tuple[LesionTask | None, Scan, tuple[Place, ...]]]:
-    """Scans with the places of their ROIs; the scan without lesions serves all tasks."""
+    """Yield scans with the places of their ROIs; the scan without lesions serves all tasks."""
     yield None, matched.absent, matched.places.absent
     for task, scan in matched.present.items():
         yield task, scan, matched.places.present
 
 
 def _check_alike(first: MatchedScans, other: MatchedScans) -> None:
+    """Refuse scans that differ from the first in pixel size, ROI size or tasks."""
     for name, one, two in (
         ("pixel size in mm", first.spacing_mm, other.spacing_mm),
         ("ROI edge in pixels", first.places.roi_pixels, other.places.roi_pixels),
@@ -152,4 +158,4 @@ def _check_alike(first: MatchedScans, other: MatchedScans) -> None:
         if abs(one - two) > 1e-4 * one:
             raise InputError(f"scans: {name} is {two:g}, must be {one:g} as in the first")
     if list(first.present) != list(other.present):
-        raise InputError("scans: other tasks than in the first, must be the same")
+        raise InputError("scans: a scan has other tasks than the first, must have the same")

@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk: tables, per-slice scores, figures, curves."""
+"""The files of an evaluation: tables, scores of each slice, figures and curves."""
 
 import csv
 import dataclasses
@@ -20,7 +20,7 @@ from cpca_jax.runtime import figures, files
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One method of the table: means over slices, by the names of the metrics."""
+    """One method of the table: its means over slices, by the names of the metrics."""
 
     method: str
     scores: Mapping[str, float]
@@ -28,21 +28,21 @@ class Row:
     patients: int
 
     def as_row(self) -> dict[str, Any]:
-        """Return it as a row of a file, a column for each metric."""
+        """Return the row as a file has it, with a column for each metric."""
         counts = {"slices": self.slices, "patients": self.patients}
         return {"method": self.method} | dict(self.scores) | counts
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """The table of an evaluation, and what its numbers mean.
+    """The table of an evaluation, and the meaning of its numbers.
 
     Attributes:
-        protocol: name of the protocol.
-        protocol_description: its definition in one line.
-        feature_network: name, tap and digest of the perceptual metric's network.
-        store: where the slices come from, and whether the low dose is simulated.
-        rows: one per method, low dose first.
+        protocol: The name of the protocol.
+        protocol_description: The definition of the protocol in one line.
+        feature_network: The name, tap and digest of the perceptual metric's network.
+        store: The origin of the slices, with a note on whether the low dose is simulated.
+        rows: One row per method, low dose first.
     """
 
     protocol: str
@@ -52,12 +52,12 @@ class Table:
     rows: tuple[Row, ...]
 
     def __str__(self) -> str:
-        """Return it as Markdown, its definitions above it."""
+        """Return the table as Markdown, its definitions above it."""
         return markdown(self)
 
 
 def make_rows(scores: Sequence[SliceScore]) -> tuple[Row, ...]:
-    """Mean over slices of each method, in order of appearance."""
+    """Return the means over slices of each method, in order of appearance."""
     rows = []
     for method, means in mean_scores(scores).items():
         own = [score for score in scores if score.method == method]
@@ -77,7 +77,7 @@ def write_tables(folder: Path, table: Table, scores: Sequence[SliceScore]) -> No
 
 
 def markdown(table: Table) -> str:
-    """The table with its definitions above it."""
+    """Return the table as Markdown, its definitions above it."""
     heads = ["method", *(m.heading for m in METRICS.values()), "slices", "patients"]
     lines = [
         f"- protocol: {table.protocol_description}",
@@ -96,13 +96,13 @@ def markdown(table: Table) -> str:
 def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], note: str) -> None:
     """Draw the validation scores by epoch, one line per run.
 
-    What a network scored before its first step is outside the axes where it is far from all that
-    followed.
+    The score before the first training step is left outside the axes where it is far from all
+    later ones.
 
     Args:
-        path: of the PNG.
-        curves: lines of each run's validation.jsonl by the run's name.
-        note: what the numbers mean (protocol, feature network).
+        path: The PNG file to write.
+        curves: The lines of each run's validation.jsonl, by the name of the run.
+        note: The meaning of the numbers (protocol, feature network).
     """
     figure, places = _side_by_side()
     for metric, axes in places.items():
@@ -123,7 +123,7 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], n
 
 
 def _side_by_side() -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure with a place for each metric that curves show."""
+    """Return a figure with axes for each metric that curves show."""
     metrics = drawn()
     figure = figures.new_figure(1 + 4 * len(metrics), 4.2)
     grid = figure.subplots(1, len(metrics), squeeze=False)
@@ -138,7 +138,7 @@ def _label(axes: Axes, title: str, across: str) -> None:
 
 
 def _usual(lines: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
-    """A curve's values without a first one that is further from the others than they are apart."""
+    """Return the values of a curve, without the first if it is further off than the rest span."""
     first, *later = [float(line[metric]) for line in lines] or [0.0]
     if not later:
         return [first] if lines else []
@@ -159,10 +159,11 @@ def draw_sweep(
     """Draw the scores over the values of a setting, by fold and on average.
 
     Args:
-        path: of the PNG.
-        field: the setting's name.
-        folds: scores by metric, by value, by fold; every fold has the same values, all above 0.
-        note: what the numbers mean.
+        path: The PNG file to write.
+        field: The name of the setting.
+        folds: The scores by fold, by value of the setting and by metric; every fold has the same
+            values, all above 0.
+        note: The meaning of the numbers.
     """
     figure, places = _side_by_side()
     values = sorted(next(iter(folds.values())))
@@ -181,11 +182,11 @@ def draw_sweep(
 
 
 def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """How the critics fared: gradient norm and Wasserstein estimate by step, one line per run.
+    """Draw the gradient norm and the Wasserstein estimate by step, one line per run.
 
     Args:
-        path: of the PNG.
-        curves: lines of each run's train.jsonl by the run's name.
+        path: The PNG file to write.
+        curves: The lines of each run's train.jsonl, by the name of the run.
     """
     shown = {"gradient_norm": "gradient norm", "wasserstein": "Wasserstein estimate"}
     figure = figures.new_figure(13, 4.6)
@@ -201,7 +202,7 @@ def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) 
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A table as CSV: the keys of its first row are the heads; no rows, no file."""
+    """Write a table as CSV with the keys of its first row as heads; without rows, no file."""
     if not rows:
         return
     text = io.StringIO(newline="")

@@ -1,4 +1,4 @@
-"""Scoring denoised volumes, slice by slice, under a named protocol."""
+"""The scoring of denoised volumes, slice by slice, under a named protocol."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ class SliceScore:
     scores: Mapping[str, float]
 
     def as_row(self) -> dict[str, Any]:
-        """Return it as a row of a table, a column for each metric."""
+        """Return the scores as a row of a table, with a column for each metric."""
         own = {"method": self.method, "series": self.series}
         return own | {"patient": self.patient, "slice": self.slice} | dict(self.scores)
 
@@ -50,16 +50,16 @@ def evaluate_series(
 ) -> Iterator[tuple[list[SliceScore], Mapping[str, np.ndarray]]]:
     """Score low dose and each model on a paired series, a few slices at a time.
 
-    A 3D model sees true neighbours only: where slices are missing, the ends of the stretch are
-    replicated like a volume's.
+    A 3D model sees only true neighbours: where slices are missing, the slices at the end of a
+    stretch are replicated, as at the ends of a volume.
 
     Args:
-        models: the methods besides low dose.
-        series: the pair of volumes.
-        protocol: how slices are scored.
-        features: the feature network of the perceptual metric.
-        batch: slices at once.
-        chosen: which slices of the series; by default all.
+        models: The methods besides low dose.
+        series: The pair of volumes.
+        protocol: The protocol by which slices are scored.
+        features: The feature network of the perceptual metric.
+        batch: The number of slices at once.
+        chosen: The slices of the series to score; by default all.
 
     Yields:
         Scores of some slices, and those slices (n, y, x) in HU by method, "full dose" included.
@@ -93,16 +93,16 @@ def evaluate_series(
 
 
 def outside_of(window: Window, protocol: Protocol) -> str:
-    """What `denoise_slices` does beyond the network's window, where a protocol looks."""
+    """Return the `outside` of `denoise_slices` that a protocol needs for a network's window."""
     return "clip" if window.contains(protocol.window) else "restore"
 
 
 def slice_parts(
     series: PairedSeries, chosen: range, batch: int, *, deep: bool
 ) -> Iterator[tuple[int, int, tuple[int, int]]]:
-    """(start, stop) of at most `batch` chosen slices, and the stretch of neighbours they lie in.
+    """Yield (start, stop) of up to `batch` chosen slices, and the stretch of their neighbours.
 
-    Only a 3D network (`deep`) minds where a stretch ends; else the series is one.
+    The ends of stretches matter only to a 3D network (`deep`); otherwise the series is one stretch.
     """
     stretches = series.runs if deep else ((0, len(series.full)),)
     for first, last in stretches:
@@ -112,12 +112,12 @@ def slice_parts(
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """Full-dose slices that others are scored against, with what need not be computed twice.
+    """Full-dose slices to score others against, with results that need not be computed twice.
 
     Attributes:
-        full_hu: (batch, y, x) in HU; a short batch is filled by repeating its last slice, so that
-            each shape compiles once.
-        features: of these slices, as the feature network gives them.
+        full_hu: The slices (batch, y, x) in HU; a short batch is filled by repeating its last
+            slice, so that each shape compiles once.
+        features: The output of the feature network for these slices.
     """
 
     full_hu: Array
@@ -131,7 +131,7 @@ def make_target(
     *,
     batch: int,
 ) -> Target:
-    """What up to `batch` slices are scored against."""
+    """Build the target that up to `batch` slices are scored against."""
     full = _filled(full_hu, batch)
     of_full = _features(features.params, full, protocol=protocol, spec=features.spec)
     return Target(full, of_full)
@@ -143,7 +143,7 @@ def score_slices(
     protocol: Protocol,
     features: FeatureNetwork,
 ) -> dict[str, Float[np.ndarray, " n"]]:
-    """Every metric of one method's slices by its name."""
+    """Return the scores of one method's slices by every metric, by the name of the metric."""
     scores = _score(
         features.params,
         _filled(images_hu, len(target.full_hu)),
@@ -157,11 +157,12 @@ def score_slices(
 
 
 def _filled(slices: Float[np.ndarray, "n y x"], batch: int) -> Array:
+    """Return `batch` slices, the last one repeated where there are fewer."""
     return jnp.asarray(slices[np.minimum(np.arange(batch), len(slices) - 1)])
 
 
 def middle(series: PairedSeries, count: int) -> range:
-    """`count` neighbouring slices in the middle of a series; all of them if it has fewer."""
+    """Return the middle `count` slices of a series; all for 0 or if the series has fewer."""
     total = len(series.full)
     count = min(count, total) if count else total
     start = (total - count) // 2
@@ -169,7 +170,7 @@ def middle(series: PairedSeries, count: int) -> range:
 
 
 def mean_scores(rows: Sequence[SliceScore]) -> dict[str, dict[str, float]]:
-    """Mean over slices of every metric, by method, in order of appearance."""
+    """Return the mean of every metric over slices, by method, in order of appearance."""
     methods = dict.fromkeys(row.method for row in rows)
     return {
         method: {

@@ -1,1 +1,1 @@
-"""Training: the step, the transfer from 2D to 3D, the loop, and how a run starts and resumes."""
+"""Training: the step, the loop, the 2D to 3D transfer, and the starting or resuming of a run."""

@@ -1,4 +1,4 @@
-"""A batch in parts, one after the other, for batches that do not fit in memory."""
+"""Gradients of a batch part by part, for batches that do not fit in memory."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from jax import Array, lax
 
 from cpca_jax.types import Params, RandomKey
 
-# (params, *arrays of examples, key) -> (mean loss over the examples, what else is averaged).
+# (params, *arrays of examples, key) -> (mean loss over the examples, further means).
 Loss = Callable[..., tuple[Array, Any]]
 
 
@@ -21,16 +21,16 @@ def mean_gradient(
     parts: int,
     unroll: bool,
 ) -> tuple[Params, Any]:
-    """Return the gradient of a mean loss by `params`, and what the loss gives beside its value.
+    """Return the gradient of a mean loss with respect to `params`, and the loss's further means.
 
     Args:
-        loss: differentiable; its value and all else are means over examples.
-        params: what the gradient is by.
-        examples: arrays given to the loss, the first axis of each a multiple of `parts`.
-        key: of the loss; each part gets one of its own, so that random points differ from those
-            of the whole batch.
-        parts: 1 for the whole batch at once.
-        unroll: write the parts out instead of looping, see `steps.make_train_step`.
+        loss: A differentiable function; its value and its other results are means over examples.
+        params: The parameters to differentiate with respect to.
+        examples: The arrays given to the loss; the first axis of each is a multiple of `parts`.
+        key: The random key of the loss; each part gets its own key, so random points differ from
+            those of the whole batch.
+        parts: The number of parts; 1 for the whole batch at once.
+        unroll: True to write the parts out instead of looping, see `steps.make_train_step`.
     """
     gradient = jax.grad(loss, has_aux=True)
     if parts == 1:
@@ -57,25 +57,25 @@ def mean_gradient(
 
 
 def _once_known(data: Params, needed: Params) -> Params:
-    """Return the data as they are, but not before all of `needed` is computed.
+    """Return the data unchanged, but only after all of `needed` is computed.
 
-    Else parts that are written out would be computed, and held, side by side. The dependence is
-    true arithmetic: the compiler for CPUs drops `lax.optimization_barrier` before it orders its
-    work. An infinity among the needed numbers does not reach the data.
+    Otherwise, parts that are written out would be computed, and held in memory, side by side. The
+    dependence is true arithmetic, because the compiler for CPUs drops `lax.optimization_barrier`
+    before it orders its work. An infinity in `needed` does not reach the data.
     """
     zero = sum(0.0 * jnp.nan_to_num(leaf.ravel()[0]) for leaf in jax.tree.leaves(needed))
     return jax.tree.map(lambda x: x + jnp.asarray(zero, x.dtype), data)
 
 
 def part_of(examples: Array, part: Array | int, parts: int) -> Array:
-    """Return every `parts`-th example: devices that share the examples share each part too."""
+    """Return every `parts`-th example, so that devices share each part as they share the batch."""
     return examples.reshape(-1, parts, *examples.shape[1:])[:, part]
 
 
 def in_parts(
     function: Callable[[Array], Array], examples: Array, parts: int, *, unroll: bool
 ) -> Array:
-    """Return function(examples), computed part by part; in the order of the examples."""
+    """Return function(examples), computed part by part, in the order of the examples."""
     if parts == 1:
         return function(examples)
     if not unroll:
@@ -89,6 +89,6 @@ def in_parts(
 
 
 def side_by_side(examples: Sequence[Array] | Array) -> Array:
-    """Return the first of each, then the second of each, ...: k times (n, ...) to (n k, ...)."""
+    """Interleave k arrays (n, ...) to (n k, ...): the first of each, then the second of each."""
     stacked = jnp.stack(list(examples), axis=1)
     return stacked.reshape(-1, *stacked.shape[2:])

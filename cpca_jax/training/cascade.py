@@ -1,8 +1,8 @@
-"""CNN-Cascade's training: its networks one after the other, each a training like any other.
+"""The training of CNN-Cascade: its networks one after the other, each in an ordinary training.
 
-Stage k starts from the run of stage k - 1, whose weights stay as they are, adds a network and
-trains it on the slices that are still hardest (Wu et al. 2017). Every stage is a run of its own,
-so that each can be resumed, evaluated and looked at. All settings are the network's own fields
+Stage k starts from the run of stage k - 1, whose weights stay fixed, adds a network and trains it
+on the slices that are still hardest (Wu et al. 2017). Every stage is a run of its own, so each can
+be resumed, evaluated and inspected. All settings are the network's own fields
 (`models.cascade.Cascade`).
 """
 
@@ -25,17 +25,17 @@ from cpca_jax.training.experiment import Parts, assemble, build_networks
 
 
 def train(experiment: Experiment, workdir: Path) -> TrainState:
-    """Train a cascade stage by stage; run again it goes on where it stopped.
+    """Train a cascade stage by stage; a second call continues where the first stopped.
 
     Raises:
-        InputError: as for `loop.train`.
+        InputError: As in `loop.train`.
     """
     network = build_networks(experiment).generator
     assert isinstance(network, Cascade)
     if network.stages < 1 or not 0 < network.hardest <= 1:
         raise ConfigError(
-            f"config.model.fields: stages is {network.stages}, it must be 1 or more; hardest is "
-            f"{network.hardest}, it must be in (0, 1]"
+            f"config.model.fields: stages is {network.stages}, must be 1 or more; hardest is "
+            f"{network.hardest}, must be in (0, 1]"
         )
     for number in range(1, network.stages + 1):
         folder = stage_folder(workdir, number, network.stages)
@@ -52,14 +52,14 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
 
 
 def stage_folder(workdir: Path, number: int, stages: int) -> Path:
-    """Return where stage `number` (from 1) leaves its run: the last one in the folder itself."""
+    """Return the folder of the run of stage `number` (from 1): `workdir` itself for the last."""
     return workdir if number == stages else workdir / f"stage{number}"
 
 
 def stage_experiment(
     experiment: Experiment, number: int, workdir: Path, network: Cascade
 ) -> Experiment:
-    """Return the ordinary experiment that stage `number` (from 1) of a cascade is."""
+    """Return stage `number` (from 1) of a cascade as an ordinary experiment."""
     fields = {**experiment.model.fields, "stages": number}
     stage = dataclasses.replace(
         experiment, model=dataclasses.replace(experiment.model, fields=fields)
@@ -88,8 +88,8 @@ def _finished(stage: Experiment, folder: Path) -> bool:
 def on_hardest(parts: Parts, share: float) -> Parts:
     """Return the parts with a sampler of the hardest slices.
 
-    Which slices they are depends on the run that is started from and on the store only, so that
-    a training that is resumed sees the same.
+    The choice depends only on the store and on the run that the training starts from, so a resumed
+    training sees the same slices.
     """
     e = parts.experiment
     denoiser = load_run(Path(e.transfer.run), step=e.transfer.step or None)
@@ -97,7 +97,7 @@ def on_hardest(parts: Parts, share: float) -> Parts:
     places = hardest_places(denoiser, series, share, batch=e.evaluation.batch)
     logs.say(
         f"training on the hardest {len(places)} of {sum(len(s.full) for s in series)} slices, "
-        f"as {denoiser.name} finds them"
+        f"by the errors of {denoiser.name}"
     )
     return dataclasses.replace(parts, sampler=parts.sampler.restricted(places))
 
@@ -105,9 +105,9 @@ def on_hardest(parts: Parts, share: float) -> Parts:
 def hardest_places(
     denoiser: Denoiser, series: Sequence[PairedSeries], share: float, *, batch: int
 ) -> list[tuple[int, int]]:
-    """Return (series, z) of the share of all slices with the largest error, at least one.
+    """Return (series, z) of the share of all slices with the largest errors, at least one slice.
 
-    Wu et al. 2017 (CNN-Cascade), released code: 5 %.
+    The released code of Wu et al. 2017 (CNN-Cascade) takes 5 %.
     """
     places, errors = [], []
     for number, one in enumerate(logs.track(series, "finding the hardest slices", len(series))):
@@ -119,7 +119,7 @@ def hardest_places(
 
 
 def slice_errors(denoiser: Denoiser, series: PairedSeries, *, batch: int) -> np.ndarray:
-    """Return the Frobenius norm of denoised minus full dose of each slice, in network range."""
+    """Return each slice's Frobenius norm of denoised minus full dose, in network range."""
     denoised = denoise_volume(denoiser, series.low, batch=batch, outside="clip")
     window = denoiser.window
     full = np.clip(series.full.astype(np.float32), window.low, window.high)

@@ -1,7 +1,7 @@
-"""The driver behind convert.py: weights of a PyTorch denoiser as a run that has not been trained.
+"""The driver behind convert.py: weights of a PyTorch denoiser as a run without training.
 
-The run's folder holds one checkpoint, of step 0: the generator from the file, the critic, where
-the objective has one, and both optimisers as at the start of a training.
+The run's folder holds one checkpoint, that of step 0: the generator has the weights of the file;
+the critic, if the objective has one, and both optimisers are as at the start of a training.
 """
 
 import json
@@ -22,27 +22,28 @@ from cpca_jax.training.optim import optimisers
 from cpca_jax.weights.torch_import import from_torch, read_state, recognise
 from cpca_jax.weights.torch_names import Convention
 
-# A converted run has seen neither; said where a trained run names them.
+# Stands where a trained run names its feature network and data; a converted run used neither.
 NOTHING = "none, converted from PyTorch"
 
 
 def convert(
     experiment: Experiment, weights: Path, workdir: Path, *, names: Path | None = None
 ) -> Path:
-    """Write a run folder whose generator has a state dict's weights.
+    """Write a run folder whose generator has the weights of a state dict.
 
     Args:
-        experiment: its model says which network the weights are of; no data are needed.
-        weights: a state dict as `.safetensors` or `.npz`.
-        workdir: the run's folder; it must hold no checkpoint yet.
-        names: JSON file, an object of PyTorch's layer names by ours, for a network whose names
-            are not known.
+        experiment: The experiment whose model the weights belong to; no data are needed.
+        weights: The state dict, a `.safetensors` or `.npz` file.
+        workdir: The folder of the run; it must not hold a checkpoint yet.
+        names: A JSON file with an object of PyTorch's layer names by ours, for a network whose
+            names are not known.
 
     Returns:
-        The checkpoint's folder.
+        The folder of the checkpoint.
 
     Raises:
-        InputError: bad configuration, a folder with checkpoints, or weights that do not fit.
+        InputError: The configuration is bad, the folder holds checkpoints, or the weights do not
+            fit.
     """
     networks = build_networks(experiment)
     if checkpoints.steps(workdir):
@@ -78,18 +79,18 @@ def _read_names(path: Path | None) -> dict[str, str] | None:
             f"{path.name}: cannot be read as JSON ({type(error).__name__})"
         ) from error
     if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
-        raise ConfigError(f"{path.name}: it must be an object of PyTorch's layer names by ours")
+        raise ConfigError(f"{path.name}: must be a JSON object of PyTorch's layer names by ours")
     return names
 
 
 def _compare_fields(convention: Convention, generator: Any) -> None:
-    """Say where the configured network computes something else than the weights' own."""
+    """Warn where the configured network differs from the one that the weights were trained in."""
     for field, theirs in convention.fields.items():
         ours = getattr(generator, field)
         if ours != theirs:
             logs.say(
                 f"warning: {convention.source} has {field} {theirs!r}, the configuration {ours!r}: "
-                "the answers will differ"
+                "the outputs will differ"
             )
 
 

@@ -1,4 +1,4 @@
-"""The parts of an experiment: from the parsed configuration to networks, objective and data."""
+"""The parts of an experiment: networks, objective and data, from its parsed configuration."""
 
 import dataclasses
 from pathlib import Path
@@ -26,7 +26,7 @@ CARRY, FRESH = "carry", "fresh"
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """Everything a training is made of, checked; nothing has been computed yet."""
+    """All parts of a training, checked; nothing has been computed yet."""
 
     experiment: Experiment
     networks: Networks
@@ -43,7 +43,7 @@ def assemble(experiment: Experiment) -> Parts:
     """Build the parts; check every name, file and store that the configuration mentions.
 
     Raises:
-        InputError: whatever is wrong, before any computation.
+        InputError: Anything is wrong; it is raised before any computation.
     """
     addresses.refuse("config.data.store", experiment.data.store)
     addresses.refuse("config.transfer.run", experiment.transfer.run)
@@ -85,8 +85,8 @@ def _build_adversary(experiment: Experiment) -> Adversary | None:
     critic = build_critic(name, **experiment.critic.fields)
     if critic.slices not in {1, centres}:
         raise ConfigError(
-            f"config.data.centres: {centres}; the critic {name} scores {critic.slices} slices "
-            "together"
+            f"config.data.centres: {centres}, must be {critic.slices}; the critic {name} scores "
+            f"{critic.slices} slices together"
         )
     return Adversary(critic, penalties.PENALTIES[experiment.loss.penalty].constraint)
 
@@ -114,7 +114,7 @@ def load_features(experiment: Experiment) -> FeatureNetwork:
 
 
 def _check_names(e: Experiment) -> None:
-    """Refuse names that only a training needs and that no row of a table has."""
+    """Refuse names that only a training needs and that are in no table."""
     rules = dict.fromkeys([*transfer.INFLATIONS, transfer.FRESH])
     carried = dict.fromkeys([CARRY, FRESH])
     pick(AUGMENTATIONS, e.data.augmentation, "config.data.augmentation")
@@ -127,10 +127,10 @@ def _check_names(e: Experiment) -> None:
     pick(carried, e.transfer.critic, "config.transfer.critic")
     pick(carried, e.transfer.optimizer, "config.transfer.optimizer")
     for part, fields in (("model", e.model.fields), ("critic", e.critic.fields)):
-        if "dtype" in fields:  # a training would not heed it, and say so nowhere
+        if "dtype" in fields:  # a training would silently ignore it
             raise ConfigError(
-                f"config.{part}.fields.dtype: {fields['dtype']}; it must be left out, "
-                "config.compute.precision says what a training computes in"
+                f"config.{part}.fields.dtype: {fields['dtype']}; it must be left out, because "
+                "config.compute.precision sets the precision of a training"
             )
 
 
@@ -144,7 +144,7 @@ def _store_path(experiment: Experiment) -> Path:
 
 
 def _data(experiment: Experiment, store: Store) -> tuple[PatchSampler, tuple[PairedSeries, ...]]:
-    """Choose the training series' sampler and the validation series."""
+    """Return the sampler of the training series, and the validation series."""
     data = experiment.data
     spec = PatchSpec(
         size=data.patch,

@@ -1,4 +1,4 @@
-"""How the patches of a training step reach the devices."""
+"""The delivery of the patches of each training step to the devices."""
 
 from cpca_jax.data.store import resident
 from cpca_jax.data.store.patches import PatchSampler, PatchSpec, Places, stack_draws
@@ -6,16 +6,16 @@ from cpca_jax.runtime.sharding import Placement
 from cpca_jax.training.steps import Batches
 from cpca_jax.types import Params
 
-# What is sent for a step: patches, or where they lie in volumes that are on the devices.
+# The data sent for a step: patches, or their places in volumes that are on the devices.
 Sent = Batches | Places
 
 
 class Feeder:
-    """Sends each process's share of every step's patches.
+    """The sender of each process's share of the patches of every step.
 
     Attributes:
-        held: what stays on the devices for the whole training: the volumes, or nothing.
-        spec: how patches are cut there; None where the host cuts them.
+        held: The data that stay on the devices for the whole training: the volumes, or nothing.
+        spec: The geometry of patches cut on the devices; None where the host cuts them.
     """
 
     def __init__(
@@ -28,15 +28,15 @@ class Feeder:
         resident_volumes: bool = False,
         stream: int = 0,
     ) -> None:
-        """Put on the devices what stays there.
+        """Put on the devices the data that stay there.
 
         Args:
-            sampler: says where patches lie.
-            placement: the devices.
-            batch: patches of a draw, of all processes.
-            draws: fresh batches of a step.
-            resident_volumes: cut on the devices instead of on the host.
-            stream: of random numbers, see `PatchSampler.places`.
+            sampler: The sampler that chooses the places of patches.
+            placement: The devices.
+            batch: The number of patches per draw, over all processes.
+            draws: The number of fresh batches per step.
+            resident_volumes: True to cut patches on the devices instead of on the host.
+            stream: The stream of random numbers, see `PatchSampler.places`.
         """
         self._sampler, self._placement = sampler, placement
         self._batch, self._draws, self._stream = batch, draws, stream
@@ -46,7 +46,7 @@ class Feeder:
             self.held = placement.replicate(resident.stack_volumes(sampler.series))
 
     def send(self, seed: int, step: int) -> Sent:
-        """The share of a step."""
+        """Send this process's share of the patches of a step to its devices, and return it."""
         count = self._draws * self._batch
         places = self._sampler.places(seed, step, count, stream=self._stream)
         share = self._placement.share(self._batch)
@@ -57,7 +57,7 @@ class Feeder:
 
 
 def received(sent: Sent, held: Params, spec: PatchSpec | None) -> Batches:
-    """What was sent as patches; pure, for use under jit."""
+    """Return the sent data as patches, cut here if need be; pure, for use under jit."""
     if spec is None:
         assert isinstance(sent, Batches)
         return sent

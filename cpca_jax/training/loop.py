@@ -1,4 +1,4 @@
-"""Training: the loop, and where it starts from."""
+"""The training loop."""
 
 import math
 import time
@@ -28,21 +28,21 @@ from cpca_jax.types import Params, RandomKey, Scalars
 
 
 def train(experiment: Experiment, workdir: Path) -> TrainState:
-    """Train an experiment in a folder; run again it goes on where it stopped.
+    """Train an experiment in a folder; a second call continues where the first stopped.
 
-    Leaves checkpoints, `train.jsonl`, `validation.jsonl`, TensorBoard event files and the
+    It leaves checkpoints, `train.jsonl`, `validation.jsonl`, TensorBoard event files and the
     configuration in the folder.
 
     Raises:
-        InputError: bad configuration or data, another run in the folder, or a folder whose run
-            had another configuration.
-        FloatingPointError: the training diverged; the last sound checkpoint is left.
+        InputError: Configuration or data are bad, another training is running in the folder, or
+            the folder's run has another configuration.
+        FloatingPointError: The training diverged; the last sound checkpoint remains.
     """
     return train_parts(assemble(experiment), workdir)
 
 
 def train_parts(parts: Parts, workdir: Path) -> TrainState:
-    """Train as `train` does, for whoever has the parts already, perhaps with another sampler."""
+    """Train as `train` does, from parts that exist already, perhaps with another sampler."""
     experiment = parts.experiment
     placement = choose_devices(experiment.data.batch, wanted=experiment.compute.devices)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def train_parts(parts: Parts, workdir: Path) -> TrainState:
 
 
 class _Training:
-    """The loop's order: step, log, validate, save."""
+    """The loop over steps: step, log, validate, save."""
 
     def __init__(self, parts: Parts, placement: Placement, workdir: Path, stop: Stop) -> None:
         self.parts, self.placement, self.workdir, self.stop = parts, placement, workdir, stop
@@ -74,7 +74,7 @@ class _Training:
         self.config = parts.experiment.train
 
     def run(self, state: TrainState) -> TrainState:
-        """From `state` to the last step."""
+        """Train from `state` to the last step, and return the last state."""
         first, last = int(state.step), self.config.total_steps
         self._announce(first, last)
         log = logs.RunLog(self.workdir, first) if processes.is_first() else logs.NoLog()
@@ -110,7 +110,7 @@ class _Training:
         return state
 
     def _after_step(self, state: TrainState, done: int, log: logs.RunLog | logs.NoLog) -> bool:
-        """Validate and save where it is time; whether to stop."""
+        """Validate and save when due; tell whether to stop."""
         asked = self._asked(done)
         last = done == self.config.total_steps
         if done % self.config.steps_per_epoch == 0 or last:
@@ -119,11 +119,11 @@ class _Training:
         if done % every == 0 or last or asked:
             self._save(state)
         if asked and not last:
-            logs.say(f"stopped at step {done} as asked; run the same command again to go on")
+            logs.say(f"stopped at step {done} as asked; run the same command again to continue")
         return asked
 
     def _asked(self, done: int) -> bool:
-        """Whether to stop. Several processes agree on it, at steps where they wait anyway."""
+        """Tell whether to stop; several processes agree on it, at steps where they wait anyway."""
         if jax.process_count() == 1:
             return self.stop.asked
         return done % self.config.log_every == 0 and processes.anywhere(self.stop.asked)
@@ -136,21 +136,21 @@ class _Training:
         if bad:
             saved = max(checkpoints.steps(self.workdir), default=0)
             raise FloatingPointError(
-                f"step {step}: {', '.join(bad)} not finite; the last checkpoint is of step "
+                f"step {step}: {', '.join(bad)} not finite; the last checkpoint is that of step "
                 f"{saved}. A lower learning rate may help."
             )
         log.write("train", step, scalars)
         if scalars["output_sd"] < 1e-6:
             logs.say(
-                f"warning: at step {step} the network's answer is constant (a dead last ReLU?)"
+                f"warning: at step {step} the network's output is constant (a dead last ReLU?)"
             )
 
     def _validate(self, state: TrainState, log: logs.RunLog | logs.NoLog) -> None:
-        """Score the present generator on slices it is not trained on."""
+        """Score the current generator on slices that it is not trained on."""
         if not (self.parts.validation and processes.is_first()):
             return
         step = int(state.step)
-        # On the host: a process scores by itself what lies on the devices of all.
+        # On the host, because one process scores what lies on the devices of all processes.
         scores = self.validation.scores(jax.device_get(state.generator))
         epoch = step / self.config.steps_per_epoch
         line = {"epoch": epoch} | scores
@@ -186,7 +186,7 @@ class _Training:
 def _compiled_step(  # type: ignore[no-untyped-def]
     networks: Networks, objective: Objective, placement: Placement, spec: PatchSpec | None
 ):
-    """A jitted training step; kept, so that trainings that differ in data only compile once."""
+    """Return the jitted training step, cached: trainings that differ only in data compile once."""
     train_step = make_train_step(networks, objective, unroll=unrolled_here())
 
     def step(

@@ -1,4 +1,4 @@
-"""The networks of a training, the patches they see, and the state they start with."""
+"""The networks of a training, the patches they see, and their initial state."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ class PatchGeometry:
     """The shape of training patches.
 
     Attributes:
-        slices: neighbouring slices of a low-dose patch beyond its centres, plus one: those that
-            one denoised slice is made from.
-        size: rows and columns.
-        margin: pixels at each side that losses and critic do not see.
-        centres: denoised slices of a patch.
+        slices: The number of neighbouring slices from which one denoised slice is computed; a
+            low-dose patch has `slices` - 1 slices more than centres.
+        size: The number of rows and of columns.
+        margin: The pixels at each side that the losses and the critic do not see.
+        centres: The number of denoised slices of a patch.
     """
 
     slices: int
@@ -34,34 +34,35 @@ class PatchGeometry:
     centres: int = 1
 
     def inner(self, centres: Array) -> Array:
-        """Return centres (..., y, x, 1) without the margin."""
+        """Return centre slices (..., y, x, 1) without the margin."""
         end = centres.shape[-2] - self.margin
         return centres[..., self.margin : end, self.margin : end, :]
 
 
 @dataclasses.dataclass(frozen=True)
 class Adversary:
-    """A critic and what holds its weights.
+    """A critic and the constraint on its weights.
 
     Attributes:
-        module: scores examples; its `slices` says how many neighbouring slices together.
-        constraint: acts on the weights directly, without a penalty.
+        module: The network that scores examples; its `slices` is the number of neighbouring slices
+            that it scores together.
+        constraint: The constraint that acts on the weights directly, without a penalty.
     """
 
     module: nn.Module
     constraint: Constraint = UNCONSTRAINED
 
     def score(self, params: Params, examples: Examples) -> Scores:
-        """Score examples, the weights under their constraint; higher is more like full dose."""
+        """Score examples by the constrained weights; a higher score means more like full dose."""
         return jnp.asarray(
             self.module.apply({"params": self.constraint.effective(params)}, examples)
         )
 
     def examples(self, centres: Centres) -> Examples:
-        """Return centres (batch, z, y, x, 1) as the critic sees them.
+        """Return centre slices (batch, z, y, x, 1) as the critic sees them.
 
-        Single slices, z folded into the batch; or the slabs as they are, for a critic that scores
-        several slices together.
+        These are single slices, z folded into the batch, or the whole slabs for a critic that
+        scores several slices together.
         """
         together: bool = self.module.slices > 1
         return centres if together else centres.reshape(-1, *centres.shape[2:])
@@ -69,12 +70,12 @@ class Adversary:
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
-    """What plays in a training.
+    """The networks of a training.
 
     Attributes:
-        generator: the denoiser.
-        adversary: None for objectives without an adversarial term.
-        geometry: of the patches that both see.
+        generator: The denoising network.
+        adversary: The critic; None for objectives without an adversarial term.
+        geometry: The geometry of the patches that both see.
     """
 
     generator: DenoisingNetwork
@@ -82,7 +83,7 @@ class Networks:
     geometry: PatchGeometry
 
     def computing_in(self, precision: str) -> "Networks":
-        """Return the same networks with convolutions in "float32" or "bfloat16"."""
+        """Return the same networks with convolutions in `precision`: "float32" or "bfloat16"."""
         dtype, adversary = jnp.dtype(precision), self.adversary
         if adversary is not None:
             module = adversary.module.clone(dtype=dtype)
@@ -91,49 +92,49 @@ class Networks:
         return dataclasses.replace(self, generator=generator, adversary=adversary)
 
     def denoise(self, params: Params, slabs: Slabs, *, statistics: Params | None = None) -> Centres:
-        """Denoise slabs (batch, z, y, x, 1) in network range, by the running moments if any."""
+        """Denoise slabs (batch, z, y, x, 1) in network range, with the running moments if any."""
         return jnp.asarray(self.generator.apply(generator_variables(params, statistics), slabs))
 
     def denoise_in_training(
         self, params: Params, statistics: Params, slabs: Slabs
     ) -> tuple[Centres, Params]:
-        """Denoise by the batch's own moments, where the network normalises by batch.
+        """Denoise slabs; batch normalisation, if any, uses the moments of the batch itself.
 
         Returns:
-            The centres, and the running moments moved on.
+            The centre slices, and the updated running moments.
         """
         variables = generator_variables(params, statistics)
         denoised, moved = self.generator.apply(variables, slabs, mutable=[STATISTICS])
         return denoised, dict(moved.get(STATISTICS, {}))
 
     def examples(self, centres: Centres) -> Examples:
-        """Return what the critic sees of denoised or full-dose centres: no margin."""
+        """Return denoised or full-dose centre slices as the critic sees them: without margin."""
         assert self.adversary is not None
         return self.adversary.examples(self.geometry.inner(centres))
 
 
 def generator_variables(params: Params, statistics: Params | None) -> dict[str, Any]:
-    """Return a network's variables as Flax takes them."""
+    """Return the variables of a network in the form that Flax takes."""
     return {"params": params, STATISTICS: statistics} if statistics else {"params": params}
 
 
 def new_player(
     params: Params, optimiser: optax.GradientTransformation, *, statistics: Params | None = None
 ) -> Player:
-    """Make a player at the start of its optimisation."""
+    """Return a player at the start of its optimisation."""
     return Player(params, optimiser.init(params), {} if statistics is None else statistics)
 
 
 def init_generator(networks: Networks, key: RandomKey) -> tuple[Params, Params]:
     """Draw random generator parameters that do not start dead.
 
-    A network without biases whose last layer is a ReLU answers zero, but for a few pixels at the
-    border, for about half of all random kernels: those whose answer to a bright flat image is
-    negative. Such a start learns late or never. As Glorot's distribution is symmetric, mirroring
-    the last kernel gives an equally likely draw that lives.
+    A network without biases whose last layer is a ReLU returns zero, except for a few pixels at
+    the border, for about half of all random kernels: those with a negative response to a bright
+    flat image. Such a start learns late or never. Because Glorot's distribution is symmetric,
+    negating the last kernel gives an equally likely draw that is not dead.
 
     Returns:
-        Parameters, and batch normalisation's first moments.
+        The parameters, and the initial moments of batch normalisation.
     """
     slab = _flat_slab(networks.geometry)
     variables = networks.generator.init(jax.random.fold_in(key, GENERATOR_KEY), slab)
@@ -150,12 +151,12 @@ def _flat_slab(geometry: PatchGeometry) -> Slabs:
 
 
 def _last_kernel_mirrored(params: Mapping[str, Any]) -> Params:
-    """Negate the layer that was made last; trees keep their order of making."""
+    """Negate the kernel of the layer that was created last; trees keep the order of creation."""
     *_, last = params
     if "kernel" in params[last]:
         return {**params, last: jax.tree.map(jnp.negative, params[last])}
     if not isinstance(params[last], Mapping):
-        return params  # no layer of ours: its makers know how it starts
+        return params  # a layer from elsewhere, which starts as its authors chose
     return {**params, last: _last_kernel_mirrored(params[last])}
 
 
@@ -184,7 +185,7 @@ def create_state(
     *,
     generator: Player | None = None,
 ) -> TrainState:
-    """Make the state before the first step, with a given generator or a fresh one."""
+    """Return the state before the first step, with the given generator or a fresh one."""
     if generator is None:
         params, statistics = init_generator(networks, key)
         generator = new_player(params, optimisers.generator, statistics=statistics)
@@ -195,7 +196,7 @@ def create_state(
 
 
 def state_shapes(networks: Networks, optimisers: Optimisers) -> TrainState:
-    """Return structure, shapes and dtypes of the state, without computing anything."""
+    """Return the structure, shapes and dtypes of the state without computing anything."""
 
     def blank() -> TrainState:
         key = jax.random.key(0)

@@ -1,4 +1,4 @@
-"""The objective of a training: both players' losses, as their formulas read, and their rates."""
+"""The objective of a training: the losses of both players, as formulas, and their rates."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What the step needs to know besides the networks; all of it static."""
+    """All static settings of the step besides the networks."""
 
     loss: LossConfig
     optim: OptimConfig
@@ -37,7 +37,7 @@ class Objective:
 
     @property
     def form(self) -> losses.Adversarial:
-        """The adversarial form: what critic and generator make of the critic's scores."""
+        """The adversarial form: the losses of critic and generator from the critic's scores."""
         return losses.ADVERSARIAL[self.loss.adversarial_form]
 
     @property
@@ -47,7 +47,7 @@ class Objective:
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weight of each generator term by name."""
+        """The weight of each term of the generator's loss, by name."""
         names = ("adversarial", "perceptual", "mse", "l1")
         return {name: getattr(self.loss, name) for name in names}
 
@@ -57,7 +57,7 @@ class Objective:
         return optimisers(self.optim, frozen=self.frozen)
 
     def rate(self, base: float, step: Array) -> Scalar:
-        """Return a base learning rate at a training step."""
+        """Return the learning rate at a training step for a base rate."""
         return base * schedule_factor(self.optim, step, self.steps_per_epoch)
 
     def distance(self, feature_params: Params, denoised: Centres, full: Centres) -> Array:
@@ -82,16 +82,16 @@ def critic_loss(
     networks: Networks,
     objective: Objective,
 ) -> tuple[Scalar, Scalars]:
-    """L_D = form(D(full dose), D(denoised)) + weight * mean penalty (Gulrajani et al. 2017, eq. 3).
+    """Return L_D = form(D(full dose), D(denoised)) + weight * mean penalty.
 
-    For the Wasserstein form the first term is E[D(denoised)] - E[D(full dose)].
+    Gulrajani et al. 2017, eq. 3; the Wasserstein form is E[D(denoised)] - E[D(full dose)].
 
     Returns:
         The loss, and scalars for the log.
     """
     assert networks.adversary is not None
     score = partial(recomputed(objective, networks.adversary.score), params)
-    # Side by side, not end to end: devices that share the batch keep their examples.
+    # Interleaved, not end to end: devices that share the batch keep their examples.
     of_real, of_fake = score(side_by_side([real, fake])).reshape(-1, 2).T
     terms = objective.regulariser(score, key, real, fake)
     penalty = jnp.mean(terms.value)
@@ -115,12 +115,12 @@ def generator_loss(
     networks: Networks,
     objective: Objective,
 ) -> tuple[Scalar, tuple[Scalars, Params]]:
-    """L_G = sum of weight * term: adversarial, perceptual, MSE, L1 (the deck's has the first two).
+    """Return L_G = sum of weight * term: adversarial, perceptual (the deck's two), MSE, L1.
 
-    No term is random: the key is not used.
+    No term is random, so the key is not used.
 
     Returns:
-        The loss; scalars for the log, and the running moments of batch normalisation moved on.
+        The loss; scalars for the log, and the updated running moments of batch normalisation.
     """
     del key
     denoise = recomputed(objective, networks.denoise_in_training)
@@ -133,11 +133,11 @@ def generator_loss(
     if objective.loss.perceptual:
         terms["perceptual"] = jnp.mean(objective.distance(feature_params, inner, target))
     loss = losses.weighted_sum(terms, objective.weights)
-    # A constant answer (a dead last ReLU) shows here long before it shows in a score.
+    # A constant output (a dead last ReLU) shows here long before it shows in a score.
     output_sd = jnp.mean(jnp.std(inner, axis=(1, 2, 3, 4)))
     return loss, (terms | {"output_sd": output_sd, "generator_loss": loss}, moved)
 
 
 def recomputed(objective: Objective, function: Callable[..., T]) -> Callable[..., T]:
-    """Return the function, computed again in the backward pass where memory is to be saved."""
+    """Return the function, recomputed in the backward pass if the objective saves memory so."""
     return jax.checkpoint(function) if objective.compute.rematerialise else function

@@ -1,7 +1,7 @@
 """The optimisers and their learning-rate schedules, by name.
 
-An optimiser is one optax chain; its rate comes from outside, from the training step. Clipping, or
-another rule, is one more row of the chain.
+An optimiser is one optax chain; the training step gives its learning rate. Clipping, or another
+rule, is one more row of the chain.
 """
 
 import re
@@ -19,8 +19,8 @@ from cpca_jax.runs.state import Player
 from cpca_jax.training.networks import Optimisers
 from cpca_jax.types import Params, Scalar
 
-# Factor on the base rate as a function of the epoch, a float32 that holds a whole number.
-# The second argument is the half-life in epochs, for those that have one.
+# The factor on the base rate as a function of the epoch, a float32 that holds a whole number.
+# The second argument is the half-life in epochs, for schedules that have one.
 SCHEDULES: Registry[Callable[[Array, float], Array]] = Registry(
     "learning-rate schedule",
     {
@@ -35,14 +35,14 @@ SCHEDULES: Registry[Callable[[Array, float], Array]] = Registry(
 )
 
 
-# Kept, so that two trainings of one configuration are one compilation.
+# Cached, so that two trainings of one configuration compile once.
 @lru_cache
 def optimisers(config: OptimConfig, *, frozen: tuple[str, ...] = ()) -> Optimisers:
     """Build both players' optimisers.
 
     Args:
-        config: Adam's constants, and the weight decay of the generator's kernels.
-        frozen: regular expressions; generator parameters of these names stay as they are.
+        config: The constants of Adam, and the weight decay of the generator's kernels.
+        frozen: Regular expressions; generator parameters with a matching name do not change.
     """
     adam = optax.scale_by_adam(b1=config.beta1, b2=config.beta2, eps=config.epsilon)
     generator = optax.named_chain(
@@ -65,14 +65,15 @@ def _named(patterns: tuple[str, ...], params: Params) -> Params:
 
 
 def _marked(params: Params, test: Callable[[str], bool]) -> Params:
+    """Return a tree like `params` with the result of a test on each parameter's name."""
     return trees.like(params, {name: test(name) for name in trees.by_name(params)})
 
 
 def schedule_factor(config: OptimConfig, step: Array, steps_per_epoch: int) -> Scalar:
-    """Return what the base rate is multiplied with at a training step.
+    """Return the factor on the base rate at a training step.
 
-    Constant within an epoch. Epochs count from `config.first_epoch`, so that a fine-tuning can
-    go on where the 2D training's decay stood.
+    It is constant within an epoch. Epochs count from `config.first_epoch`, so that a fine-tuning
+    can continue the decay of the 2D training.
     """
     epoch = step // steps_per_epoch + config.first_epoch
     return SCHEDULES[config.decay](epoch.astype(jnp.float32), config.half_life)
@@ -81,7 +82,7 @@ def schedule_factor(config: OptimConfig, step: Array, steps_per_epoch: int) -> S
 def descend(
     player: Player, gradient: Params, optimiser: optax.GradientTransformation, rate: Scalar
 ) -> Player:
-    """Take one step against the gradient: params - rate * the optimiser's direction."""
+    """Take one step against the gradient: params - rate * direction of the optimiser."""
     direction, opt_state = optimiser.update(gradient, player.opt_state, player.params)
     params = optax.tree.add_scale(player.params, -rate, direction)
     return player.replace(params=params, opt_state=opt_state)

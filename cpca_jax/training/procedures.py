@@ -1,4 +1,4 @@
-"""Training to the end: in one go, or by a network's own procedure."""
+"""The training procedure of each network: one loop, or the network's own procedure."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,29 +11,29 @@ from cpca_jax.training import loop
 
 Procedure = Callable[[Experiment, Path], TrainState]
 
-# By the name of the network. All others are trained in one go.
+# By the name of the network. All other networks are trained by `loop.train`.
 PROCEDURES: Registry[Procedure] = Registry(
     "training procedure", {"cascade": "cpca_jax.training.cascade:train"}
 )
 
 
 def train(experiment: Experiment, workdir: Path) -> TrainState:
-    """Train an experiment in a folder; run again it goes on where it stopped.
+    """Train an experiment in a folder; a second call continues where the first stopped.
 
     Raises:
-        InputError: as for `loop.train`.
+        InputError: As in `loop.train`.
     """
     procedure = PROCEDURES.get(experiment.model.name, loop.train)
     return procedure(experiment, workdir)
 
 
 def train_to_end(experiment: Experiment, workdir: Path) -> None:
-    """Train as `train` does, for those who need a finished training.
+    """Train as `train` does, for callers that need a finished training.
 
     Raises:
-        InputError: as for `train`.
-        StoppedError: it was asked to stop before the last step.
+        InputError: As in `train`.
+        StoppedError: The training was asked to stop before the last step.
     """
     step = int(train(experiment, workdir).step)
     if step < experiment.train.total_steps:
-        raise StoppedError(f"{workdir.name}: stopped at step {step}; run it again to go on")
+        raise StoppedError(f"{workdir.name}: stopped at step {step}; run it again to continue")

@@ -1,4 +1,4 @@
-"""Going on with a run: only where its configuration, data and feature network are the same."""
+"""The resuming of a run, allowed only with the same configuration, data and feature network."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from cpca_jax.runtime import logs, processes
 from cpca_jax.training.experiment import Parts
 from cpca_jax.training.networks import state_shapes
 
-# What may differ when a run is resumed: nothing that a result depends on. The data and the
-# feature network are held to by their digests, wherever their files lie now.
+# The settings that may differ when a run is resumed; no result depends on them. Data and feature
+# network are compared by their digests, so their files may have moved.
 RESUME_MAY_CHANGE = (
     "data.store",
     "perceptual.weights",
@@ -31,22 +31,25 @@ RESUME_MAY_CHANGE = (
     "compute.resident",
 )
 
-# In place of a step: there is no checkpoint. 0 is one, of a converted run.
+# Stands for a step where there is no checkpoint. 0 is the step of a converted run.
 _NONE = -1
 
 
 def about(parts: Parts) -> dict[str, str]:
-    """What a run hangs on beside its configuration, as its checkpoints name it."""
+    """Return what a run depends on besides its configuration, as its checkpoints name it."""
     return {"feature_network": parts.features.label, "data": parts.store.fingerprint}
 
 
 def resume(parts: Parts, workdir: Path) -> TrainState | None:
-    """The state of the newest sound checkpoint in the folder, or None if there is none.
+    """Return the state of the newest sound checkpoint in the folder, or None without checkpoints.
 
     Raises:
-        ConfigError: the folder's run had another configuration, data or feature network.
+        CheckpointError: The folder holds checkpoints, and none of them is sound.
+        ConfigError: The folder's run has another configuration, other data or another feature
+            network.
     """
-    # A mounted bucket may show other machines the newest checkpoint later.
+    # The first process decides, because a mounted bucket may show the newest checkpoint later to
+    # other machines.
     found = checkpoints.sound_step(workdir, say=logs.say)
     step = processes.of_first(_NONE if found is None else found)
     if step == _NONE:
@@ -75,7 +78,7 @@ def resume(parts: Parts, workdir: Path) -> TrainState | None:
 
 
 def differences(ours: Experiment, theirs: Experiment) -> list[str]:
-    """One line per field that differs: `train.seed: 1 here, 2 there`."""
+    """Return one line per field that differs, such as `train.seed: 1 here, 2 there`."""
     a, b = (_flatten(dataclasses.asdict(e)) for e in (ours, theirs))
     return [
         f"{key}: {a.get(key)!r} here, {b.get(key)!r} there"
@@ -85,6 +88,7 @@ def differences(ours: Experiment, theirs: Experiment) -> list[str]:
 
 
 def _flatten(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Return a nested mapping as one level, with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{path}{key}"

@@ -1,4 +1,4 @@
-"""Where a training starts: from scratch, or from a trained 2D run."""
+"""The initial state of a training: from scratch, or from a trained 2D run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,19 +22,19 @@ WARMUP_STREAM = 1
 
 
 def starting_state(parts: Parts, placement: Placement, *, say: Say) -> TrainState:
-    """The state before step 1.
+    """Return the state before step 1.
 
-    From scratch, or, where `transfer.run` is given, that run's players inflated to this
-    experiment's networks; then the critic's warm-up if one is asked for.
+    The training starts from scratch or, where `transfer.run` is given, from that run's players
+    inflated to the networks of this experiment. The warm-up of the critic follows if asked for.
 
     Args:
-        parts: of the training.
-        placement: the devices that the warm-up uses.
-        say: told what is carried over.
+        parts: The parts of the training.
+        placement: The devices that the warm-up uses.
+        say: A function that is told what is carried over.
 
     Raises:
-        CheckpointError: no sound checkpoint in the 2D run, or trees that do not fit.
-        ConfigError: a fold whose patients the 2D run was trained on.
+        CheckpointError: The 2D run has no sound checkpoint, or the trees do not fit.
+        ConfigError: The 2D run was trained on the patients of the fold that is held out.
     """
     experiment = parts.experiment
     key = jax.random.key(experiment.train.seed)
@@ -48,7 +48,7 @@ def starting_state(parts: Parts, placement: Placement, *, say: Say) -> TrainStat
 
 
 def _require_same_fold(experiment: Experiment) -> None:
-    """A run that saw the patients held out here cannot be what they are scored with."""
+    """Refuse a 2D run that saw the patients held out here: its scores on them mean nothing."""
     if not experiment.data.folds:
         return
     theirs = config.parse(checkpoints.read_config(Path(experiment.transfer.run))).data
@@ -61,7 +61,7 @@ def _require_same_fold(experiment: Experiment) -> None:
 
 
 def _transferred(state: TrainState, chosen: TransferConfig, *, say: Say) -> TrainState:
-    """Put the 2D run's players in place of the fresh ones."""
+    """Replace the fresh players by the inflated players of the 2D run."""
     run = Path(chosen.run)
     step = checkpoints.require_step(run, step=chosen.step or None)
     trained = saving.restore_player(run, "generator", step=step)
@@ -89,14 +89,14 @@ def _transferred(state: TrainState, chosen: TransferConfig, *, say: Say) -> Trai
 
 
 def _fresh_where_new(state: TrainState) -> transfer.Rules:
-    """The deck's other question, random 3D filters: kernels with a z axis stay as initialised."""
+    """Return rules that keep kernels with a z axis random, as another question of the deck asks."""
     leaves = trees.by_name(state.generator.params)
     names = [name for name, leaf in leaves.items() if leaf.ndim > 4]
     return (*((name, transfer.FRESH) for name in names), *transfer.CENTRE_RULES)
 
 
 def _warm_up(parts: Parts, state: TrainState, placement: Placement, *, say: Say) -> TrainState:
-    """Train the critic alone, generator standing still (the deck's discussion)."""
+    """Train the critic alone with a fixed generator, as the deck's discussion suggests."""
     e = parts.experiment
     steps, draws = e.transfer.critic_warmup_steps, e.loss.critic_steps
     say(f"critic warm-up: {steps} steps of {draws} updates, generator unchanged")

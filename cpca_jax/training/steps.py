@@ -1,7 +1,7 @@
 """One training step, pure: several critic updates, then one generator update.
 
-(state, batches, feature network's parameters, root key) -> (state, scalars). jit, donation and
-devices are put on from outside. The two losses stand first and read as their formulas do.
+(state, batches, feature network's parameters, root key) -> (state, scalars). The caller adds jit,
+donation and devices. The two losses are in `objective`.
 """
 
 from collections.abc import Callable
@@ -22,11 +22,11 @@ from cpca_jax.units import Window
 
 
 class Batches(flax.struct.PyTreeNode):
-    """Fresh patches of one training step in HU; one draw per update, the generator's last.
+    """Fresh patches of one training step in HU: one draw per update, the generator's last.
 
     Attributes:
-        low: int16 (draws, batch, z, y, x), the network's input slabs.
-        full: int16 (draws, batch, centres, y, x), the full-dose centre slices of each.
+        low: The network's input slabs, int16 (draws, batch, z, y, x).
+        full: The full-dose centre slices of each slab, int16 (draws, batch, centres, y, x).
     """
 
     low: Leaf
@@ -100,9 +100,9 @@ def update_critic_repeatedly(
     *,
     unroll: bool,
 ) -> tuple[TrainState, Scalars]:
-    """Update the critic once per draw, each time on a fresh batch; return scalars of the last.
+    """Update the critic once per draw, each on a fresh batch; return the scalars of the last.
 
-    The generator stands still meanwhile, so it denoises all draws at once.
+    The generator does not change meanwhile, so it denoises all draws at once.
     """
     assert state.critic is not None
     low, full = _normalised(objective.window, batches)
@@ -128,7 +128,7 @@ def update_critic_repeatedly(
     if not unroll:
         critic, many = lax.scan(update, state.critic, (reals, fakes, keys))
         return state.replace(critic=critic), jax.tree.map(lambda x: x[-1], many)
-    # Not scan's own `unroll`: with a single draw that leaves a loop, seven times slower on CPU.
+    # Not scan's own `unroll`: for a single draw it leaves a loop, seven times slower on CPU.
     critic = state.critic
     for number in range(draws):
         critic, scalars = update(critic, (reals[number], fakes[number], keys[number]))
@@ -136,13 +136,13 @@ def update_critic_repeatedly(
 
 
 def make_train_step(networks: Networks, objective: Objective, *, unroll: bool) -> TrainStep:
-    """Make the step of an experiment: critic updates on all draws but the last, then the generator.
+    """Return the step: critic updates on all draws but the last, then a generator update on that.
 
     Args:
-        networks: generator and critic; without a critic there are no critic updates.
-        objective: weights, penalty, rates.
-        unroll: write the critic updates out instead of looping. On CPU a convolution's gradient
-            inside a loop is 70 times slower than outside; on accelerators the loop compiles faster.
+        networks: The generator and the critic; without a critic there are no critic updates.
+        objective: The weights, the penalty and the rates.
+        unroll: True to write the critic updates out instead of looping. On CPU a convolution's
+            gradient is 70 times slower inside a loop; on accelerators the loop compiles faster.
     """
     networks = networks.computing_in(objective.compute.precision)
 
@@ -169,15 +169,15 @@ def make_train_step(networks: Networks, objective: Objective, *, unroll: bool) -
 
 
 def unrolled_here() -> bool:
-    """Tell whether loops are written out on this process's devices, see `make_train_step`."""
+    """Tell whether to write loops out on this process's devices, see `make_train_step`."""
     return jax.default_backend() == "cpu"
 
 
 def make_critic_step(networks: Networks, objective: Objective, *, unroll: bool) -> CriticStep:
-    """Make the step that updates the critic alone, on all draws.
+    """Return the step that updates the critic alone, on all draws.
 
-    For a 2D model that was not trained in the GAN framework: the deck's discussion says to train
-    a critic to convergence first, then to fine-tune.
+    It is for a 2D model that was not trained in the GAN framework: the deck's discussion says to
+    train a critic to convergence first, then to fine-tune.
     """
     networks = networks.computing_in(objective.compute.precision)
 
@@ -190,10 +190,10 @@ def make_critic_step(networks: Networks, objective: Objective, *, unroll: bool) 
 
 
 def draws_per_step(networks: Networks, loss: LossConfig) -> int:
-    """Return the fresh batches of a step: one per critic update and one for the generator."""
+    """Return the number of fresh batches of a step: one per critic update and the generator's."""
     return 1 + (loss.critic_steps if networks.adversary is not None else 0)
 
 
 def _normalised(window: Window, batches: Batches) -> tuple[Array, Array]:
-    """Return patches in network range, with a channel axis."""
+    """Return the patches in network range, with a channel axis."""
     return window.normalise(batches.low)[..., None], window.normalise(batches.full)[..., None]

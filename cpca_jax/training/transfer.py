@@ -1,9 +1,9 @@
-"""2D to 3D transfer: a mapping over parameter trees. No network, no disk.
+"""2D to 3D transfer: a mapping over parameter trees, without any network or disk.
 
-The deck: a 2D filter H becomes B = [0, H, 0], so that the 3D network starts where the 2D one
-ended, and learns from there what the neighbouring slices tell. Names are the contract: a leaf of
-the target takes the source's leaf of the same name, copied where the shapes are equal, inflated
-where the target has more leading axes (2D to 3D, and on to 4D).
+In the deck, a 2D filter H becomes B = [0, H, 0], so that the 3D network starts where the 2D one
+ended and learns from there to use the neighbouring slices. Names are the contract: a leaf of the
+target takes the source's leaf of the same name, copied where the shapes are equal, inflated where
+the target has more leading axes (2D to 3D, and on to 4D).
 """
 
 import dataclasses
@@ -26,20 +26,20 @@ Rules = Sequence[tuple[str, str]]
 
 
 def centre(kernel: Kernel, size: int) -> Kernel:
-    """[0, H, 0]: all weight in the middle slice. The deck's; 3D equals 2D on any volume."""
+    """Return [0, H, 0], the deck's rule: 3D equals 2D on any volume."""
     return jnp.zeros((size, *kernel.shape), kernel.dtype).at[size // 2].set(kernel)
 
 
 def average(kernel: Kernel, size: int) -> Kernel:
-    """[H/k, ..., H/k]: equals 2D only on volumes that do not change along z."""
+    """Return [H/k, ..., H/k]: 3D equals 2D only on volumes that do not change along z."""
     return jnp.broadcast_to(kernel / size, (size, *kernel.shape))
 
 
 def symmetric(kernel: Kernel, size: int) -> Kernel:
-    """[H/4, H/2, H/4]: the deck's "closed form by symmetric consideration".
+    """Return [H/4, H/2, H/4], for the deck's "closed form by symmetric consideration".
 
     The deck gives no formula. This is the binomial profile: symmetric in z, falling from the
-    centre, summing to H, so that it equals 2D on volumes that do not change along z.
+    centre and summing to H, so that 3D equals 2D on volumes that do not change along z.
     """
     profile = jnp.ones((1,), kernel.dtype)
     for _ in range(size - 1):
@@ -50,14 +50,14 @@ def symmetric(kernel: Kernel, size: int) -> Kernel:
 INFLATIONS: Registry[Callable[[Kernel, int], Kernel]] = Registry(
     "inflation rule", {"centre": centre, "average": average, "symmetric": symmetric}
 )
-# Take the leaf from `fresh`: the only way to leave the source's leaf behind.
+# The rule that takes the leaf from `fresh`: the only way to leave the source's leaf behind.
 FRESH = "fresh"
 CENTRE_RULES: Rules = ((".*", "centre"),)
 
 
 @dataclasses.dataclass(frozen=True)
 class TransferReport:
-    """What was done to each leaf, by name."""
+    """The names of the leaves, by what was done to them."""
 
     copied: tuple[str, ...]
     inflated: tuple[str, ...]
@@ -81,19 +81,21 @@ def inflate(
     volume, to float32 rounding.
 
     Args:
-        source: the trained tree; leaves may be NumPy or JAX arrays.
-        target_shapes: what `jax.eval_shape` gives for the larger network's parameters.
-        rules: (regular expression, rule) pairs. The first that matches a leaf's name (joined with
-            "/") says how it is inflated, should it need it: a row of INFLATIONS, or "fresh".
-        fresh: a tree like the target, from which "fresh" leaves are taken.
+        source: The trained tree; its leaves may be NumPy or JAX arrays.
+        target_shapes: The result of `jax.eval_shape` for the larger network's parameters.
+        rules: Pairs of a regular expression and a rule. The first expression that matches the name
+            of a leaf (joined with "/") decides how the leaf is inflated if it needs to be: by a
+            row of INFLATIONS, or by "fresh".
+        fresh: A tree like the target, from which "fresh" leaves are taken.
 
     Returns:
-        A tree with the target's structure, shapes and dtypes, and what was done to each leaf.
+        A tree with the target's structure, shapes and dtypes, and a report of what was done to
+        each leaf.
 
     Raises:
-        CheckpointError: the trees do not fit; one message lists every offending name with both
+        CheckpointError: The trees do not fit; one message lists every offending name with both
             shapes.
-        ConfigError: an unknown rule, a leaf that no rule covers, or "fresh" without a tree.
+        ConfigError: A rule is unknown, no rule covers a leaf, or "fresh" is used without a tree.
     """
     have, want = by_name(source), by_name(target_shapes)
     new = {} if fresh is None else by_name(fresh)
@@ -127,10 +129,10 @@ def inflate_player(
     """Inflate a player: its parameters and, if asked, its optimiser's moments by the same rules.
 
     Args:
-        source: the trained player.
-        target: a freshly made player of the larger network: shapes, and what "fresh" takes.
-        rules: as for `inflate`.
-        optimizer: carry Adam's moments too. Weights that were not there start with none.
+        source: The trained player.
+        target: A new player of the larger network; it gives the shapes and the "fresh" leaves.
+        rules: The rules of `inflate`.
+        optimizer: True to carry Adam's moments too. New weights start without any.
     """
     params, report = inflate(source.params, target.params, rules=rules, fresh=target.params)
     statistics, _ = inflate(
@@ -153,7 +155,7 @@ def _grow(leaf: Array, shape: Any, inflation: Callable[[Kernel, int], Kernel]) -
 
 
 def _fits(source: tuple[int, ...], target: tuple[int, ...]) -> bool:
-    """Equal shapes, or a kernel of at least two spatial axes that lacks only leading ones."""
+    """Tell whether shapes are equal, or a kernel of two or more spatial axes lacks leading ones."""
     if source == target:
         return True
     missing = len(target) - len(source)
@@ -161,6 +163,7 @@ def _fits(source: tuple[int, ...], target: tuple[int, ...]) -> bool:
 
 
 def _rule(name: str, rules: Rules) -> str:
+    """Return the rule for a leaf; refuse unknown rules and uncovered leaves."""
     for pattern, rule in rules:
         if re.fullmatch(pattern, name):
             if rule != FRESH and rule not in INFLATIONS:

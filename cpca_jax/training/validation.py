@@ -1,4 +1,4 @@
-"""Scoring a generator in training, again and again, on the same slices."""
+"""The repeated scoring of a generator in training on the same slices."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,14 +21,14 @@ from cpca_jax.training.experiment import Parts
 
 Scored = Mapping[str, Float[np.ndarray, "..."]]
 
-# Bytes of full dose's features that may be kept from one validation to the next. A slice of
-# 512x512 has 2 MiB at VGG19's relu5_4 (the deck's), 16 MiB at VGG16's relu3_3.
+# The bytes of full-dose features that may be kept from one validation to the next. The features
+# of a 512x512 slice take 2 MiB at VGG19's relu5_4 (the deck's), 16 MiB at VGG16's relu3_3.
 _MOST_KEPT = 2**30
 
 
 @dataclasses.dataclass
 class _Slices:
-    """Some validation slices, and what is known of them since the first validation."""
+    """Some validation slices, with results that are kept from the first validation on."""
 
     series: PairedSeries
     start: int
@@ -41,31 +41,32 @@ class _Slices:
 class Validation:
     """The validation slices of a training.
 
-    Low dose is scored once and full dose's features are computed once: of a validation's
-    three passes through the feature network two are left out from the second validation on.
+    Low dose is scored once and the features of full dose are computed once: from the second
+    validation on, two of the three passes through the feature network are left out.
     """
 
     def __init__(self, parts: Parts) -> None:
         """Choose the middle slices of each validation series; nothing is computed yet.
 
         Args:
-            parts: of the training.
+            parts: The parts of the training.
         """
         self._parts = parts
         self._slices = list(_choose(parts))
-        # A batch that no series fills would be computed for nothing.
+        # A batch larger than any series can fill would waste computation.
         most = max((part.stop - part.start for part in self._slices), default=1)
         self._batch = min(parts.experiment.evaluation.batch, most)
         self._kept = 0
 
     def scores(self, generator: Player) -> dict[str, float]:
-        """The mean of every metric over the slices; that of low dose as "low_...".
+        """Return the mean of every metric over the slices.
 
         Args:
-            generator: its weights and moments, on the host.
+            generator: The player of the generator, its weights and moments on the host.
 
         Returns:
-            Empty where there are no validation slices.
+            The means by the metric's name, those of low dose by "low_" and the name; empty where
+            there are no validation slices.
         """
         parts = self._parts
         denoiser = Denoiser(
@@ -89,7 +90,7 @@ class Validation:
         return _means(own) | {f"low_{name}": v for name, v in _means(low).items()}
 
     def _known(self, chosen: _Slices) -> tuple[Target, Scored]:
-        """What these slices are scored against, and low dose's scores."""
+        """Return the target that these slices are scored against, and the scores of low dose."""
         parts = self._parts
         target = chosen.target
         if target is None:
@@ -105,7 +106,7 @@ class Validation:
 
 
 def _choose(parts: Parts) -> Iterator[_Slices]:
-    """A few slices at a time of all validation series."""
+    """Yield the middle slices of all validation series, a few at a time."""
     each = -(-parts.experiment.train.validation_slices // max(len(parts.validation), 1))
     batch, deep = parts.experiment.evaluation.batch, parts.networks.geometry.slices > 1
     for series in parts.validation:

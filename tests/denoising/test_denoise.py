@@ -269,7 +269,7 @@ def test_weights_that_diverged_are_refused(tmp_path):
     broken = dataclasses.replace(
         model, params=jax.tree.map(lambda leaf: leaf * np.nan, model.params)
     )
-    with pytest.raises(InputError, match="net: its answer is not finite"):
+    with pytest.raises(InputError, match="net: its output is not finite"):
         denoise_folder(broken, tmp_path / "in", tmp_path / "out", Choices())
     assert not list((tmp_path / "out").glob("*/*"))
 
@@ -303,7 +303,7 @@ def test_changed_pixels_under_the_same_identifiers(tmp_path):
     changed = pydicom.dcmread(second)
     changed.PixelData = bytes(len(changed.PixelData))
     changed.save_as(second)
-    with pytest.raises(InputError, match="is of another model or input, nothing is overwritten"):
+    with pytest.raises(InputError, match="from another model or input, and nothing is overwritten"):
         denoise_folder(IDENTITY, folder, tmp_path / "out", Choices())
 
 

@@ -66,7 +66,7 @@ def test_every_output_has_every_method(store, runs, tmp_path):
 
 
 def test_one_run_may_not_stand_twice(store, runs, tmp_path):
-    with pytest.raises(ConfigError, match="flat stands twice"):
+    with pytest.raises(ConfigError, match="flat is given twice"):
         comparison.compare([runs[0], runs[0]], store, tmp_path / "out", comparison.Choices())
     assert not (tmp_path / "out").exists()
 

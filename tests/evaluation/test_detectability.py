@@ -117,7 +117,7 @@ def test_phantoms_have_neighbours_beyond_their_regions() -> None:
 
 
 def test_methods_and_channels_are_told_apart_by_name() -> None:
-    with pytest.raises(ConfigError, match="identity stands twice"):
+    with pytest.raises(ConfigError, match="identity is given twice"):
         measure_detectability([load_run("identity")] * 2, [matched(1)])
     with pytest.raises(ConfigError, match="'gabbor' is not one of laguerre-gauss, dense"):
         measure_detectability([], [matched(1)], channels="gabbor")
@@ -125,7 +125,7 @@ def test_methods_and_channels_are_told_apart_by_name() -> None:
 
 def test_scans_must_fit_together() -> None:
     one = matched(1, slices=2)
-    with pytest.raises(InputError, match="none, must be one or more"):
+    with pytest.raises(InputError, match="none are given, must be one or more"):
         measure_detectability([], [])
     for other, said in (
         (dataclasses.replace(one, spacing_mm=0.7), "pixel size in mm is 0.7, must be 1"),

@@ -100,4 +100,4 @@ def test_without_its_network_it_says_which_plug_in_it_wants(trained):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: run: its network 'two_layers' is none of cpca,")
-    assert line.endswith("my_penalty.py, my_network.py, my_metric.py: give it by --plugin")
+    assert line.endswith("my_penalty.py, my_network.py, my_metric.py: load it with --plugin")
