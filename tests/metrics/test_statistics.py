@@ -172,7 +172,7 @@ def test_one_patient_is_not_tested() -> None:
         "p_value": None,
         "patients": 1,
         "flips": 0,
-        "method": "none: one patient, must be two or more",
+        "method": "none: one patient; a test needs two or more",
     }
 
 
@@ -183,5 +183,5 @@ def test_what_has_no_mean_is_refused() -> None:
         mean_interval(np.array([1.0, 2.0]), ["a"], seed=1)
     with pytest.raises(InputError, match="1 of 2 are not finite"):
         mean_interval(np.array([1.0, np.inf]), ["a", "a"], seed=1)
-    with pytest.raises(InputError, match="second: 1 values, must be 2"):
+    with pytest.raises(InputError, match="second: 1 values; there must be 2"):
         paired_test(np.array([1.0, 2.0]), np.array([1.0]), ["a", "a"], seed=1)
