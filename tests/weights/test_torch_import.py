@@ -67,16 +67,25 @@ class Case:
         """Largest absolute difference of our answer from PyTorch's."""
         channels_last = np.moveaxis(self.input, 1, -1)
         slab = channels_last if self.input.ndim == 5 else channels_last[:, None]
-        ours = jax.jit(self.network.apply)({"params": params}, jnp.asarray(slab))
+        variables = {
+            name: trees.part(params, tree) for name, tree in variables_of(self.network).items()
+        }
+        ours = jax.jit(self.network.apply)(variables, jnp.asarray(slab))
         return np.abs(np.asarray(ours).reshape(-1) - self.output.reshape(-1)).max()
 
     def convert(self, state, **arguments):
         return from_torch(self.model, state, self.shapes, **arguments)
 
 
-def shapes_of(network):
+def variables_of(network):
     slab = jnp.zeros((1, network.slices, 24, 24, 1))
-    return jax.eval_shape(network.init, jax.random.key(0), slab)["params"]
+    return jax.eval_shape(network.init, jax.random.key(0), slab)
+
+
+def shapes_of(network):
+    """Parameters and batch normalisation's moments in one tree."""
+    variables = variables_of(network)
+    return trees.merged(variables["params"], variables.get("batch_stats", {}))
 
 
 def write(path, state):
@@ -129,7 +138,7 @@ def test_every_convention_has_a_golden_case():
 def test_the_names_of_this_project_work_for_every_model(model):
     shapes = shapes_of(build_generator(model))
     leaves = {"kernel": "weight", "scale": "weight", "mean": "running_mean"}
-    leaves |= {"bias": "bias", "variance": "running_var"}
+    leaves |= {"bias": "bias", "var": "running_var"}
     state, expected = {}, {}
     for number, (name, leaf) in enumerate(trees.by_name(shapes).items()):
         layer, _, last = name.rpartition("/")
