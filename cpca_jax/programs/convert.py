@@ -2,8 +2,8 @@
 
 cpca convert --config red_cnn --weights FILE.safetensors --workdir RUN
 
-The run can be evaluated and transferred. No store is needed. docs/pytorch.md says how to save the
-file and which networks are known.
+The run can be evaluated and transferred. No store is needed. docs/pytorch.md explains how to save
+the file, and which networks are known.
 """
 
 from pathlib import Path
@@ -14,15 +14,15 @@ from cpca_jax.programs import launch, usage
 
 PROGRAM = launch.Program(__doc__)
 _CONFIG = PROGRAM.config_flag(usage.EXPERIMENT)
-_WEIGHTS = PROGRAM.required("weights", "State dict, .safetensors or .npz.")
-_WORKDIR = PROGRAM.required("workdir", "Folder of the run.")
+_WEIGHTS = PROGRAM.required("weights", "The state dict, a .safetensors or .npz file.")
+_WORKDIR = PROGRAM.required("workdir", "The folder of the run.")
 _NAMES = flags.DEFINE_string(
-    "names", "", "JSON file: PyTorch's layer names by ours.", flag_values=PROGRAM.flags
+    "names", "", "A JSON file with PyTorch's layer names by ours.", flag_values=PROGRAM.flags
 )
 
 
 def main() -> None:
-    """Parse the configuration and convert."""
+    """Parse the configuration and convert the weights."""
     from cpca_jax.runs import config
     from cpca_jax.runtime import logs
     from cpca_jax.training import conversion

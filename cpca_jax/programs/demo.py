@@ -2,8 +2,9 @@
 
 cpca demo [--workdir runs/demo]
 
-The deck's idea from phantoms to table in a few minutes on two cores. Each stage does what another
-program does, says which, and where its result is.
+The deck is a talk by Shan et al. (2017); the demo runs its idea, from phantoms to table, in a few
+minutes on two cores. Each stage does the work of another program and names that program and the
+place of its result.
 """
 
 import sys
@@ -25,28 +26,32 @@ if TYPE_CHECKING:
 
 PROGRAM = launch.Program(__doc__)
 _WORKDIR = flags.DEFINE_string(
-    "workdir", "runs/demo", "Folder for everything the demo makes.", flag_values=PROGRAM.flags
+    "workdir",
+    "runs/demo",
+    "The folder for everything that the demo makes.",
+    flag_values=PROGRAM.flags,
 )
-# Training, validation and test phantoms differ in every organ; the test ones are never trained on.
+# Training, validation and test phantoms differ in every organ; no training sees the test ones.
 PHANTOMS, SLICES, SEED = 5, 10, 2017
 STAGES = 4
 
 
 def main() -> None:
-    """Run the demo's stages; those already done are skipped."""
+    """Run the stages of the demo, except those already done."""
     run(Path(_WORKDIR.value))
 
 
 def run(workdir: Path) -> None:
-    """Run the stages; started again, finished stages are skipped and a broken one goes on.
+    """Run the stages; a second call skips finished stages and continues an interrupted one.
 
     Args:
-        workdir: folder for everything.
+        workdir: The folder for everything.
 
     Raises:
-        StoppedError: it was asked to stop.
+        ConfigError: `workdir` is a file.
+        StoppedError: A training was asked to stop.
     """
-    # Here, so that --help comes without JAX.
+    # Imported here, so that --help does not need JAX.
     from cpca_jax.evaluation import comparison
     from cpca_jax.preparation import prepare
     from cpca_jax.training import procedures
@@ -83,7 +88,7 @@ def run(workdir: Path) -> None:
     output = workdir / "evaluation"
     _stage(
         4,
-        f"both on whole 512x512 slices of phantoms never trained on -> {output}",
+        f"both on whole 512x512 slices of phantoms that no training saw -> {output}",
         f"evaluate --runs {cpca1},{cpca3} --store {store} --output {output}",
     )
     table = comparison.compare([cpca1, cpca3], store, output, comparison.Choices())
@@ -96,7 +101,7 @@ def _prepare_command(store: Path) -> str:
 
 def _stage(number: int, what: str, command: str) -> None:
     name, _, arguments = command.partition(" ")
-    # As the user called this program: from the checkout, or as installed.
+    # In the form in which the user called this program: from the checkout, or as installed.
     program = f"python {name}.py" if sys.argv[0].endswith(".py") else f"cpca {name}"
     say(f"\n[{number}/{STAGES}] {what}\n      {program} {arguments}")
 
@@ -117,4 +122,4 @@ def _conclude(table: "report.Table", output: Path, seconds: float) -> None:
         say(f"{row.method} against low dose: {', '.join(gains)}")
     say(f"\nSynthetic data: phantoms, simulated dose. Feature network: {table.feature_network}.")
     say(f"Table: {output / 'table.md'}; look at {output}/case-*.png and {output / 'curves.png'}")
-    say(f"{seconds:.0f} s in all")
+    say(f"{seconds:.0f} s in total")

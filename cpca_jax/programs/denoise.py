@@ -2,7 +2,7 @@
 
 cpca denoise --run RUN --input DICOM_DIR --output DICOM_DIR2
 
-docs/denoise.md says what it writes, keeps and refuses.
+docs/denoise.md explains what it writes, keeps and refuses.
 """
 
 import datetime
@@ -22,24 +22,34 @@ _count = partial(flags.DEFINE_integer, flag_values=PROGRAM.flags)
 _choice = partial(flags.DEFINE_enum, flag_values=PROGRAM.flags)
 _switch = partial(flags.DEFINE_bool, flag_values=PROGRAM.flags)
 
-_RUN = PROGRAM.required("run", "Folder of a trained run, or identity: change nothing.")
-_INPUT = PROGRAM.required("input", "Folder of CT series or NIfTI files, or one such.")
-_OUTPUT = PROGRAM.required("output", "Folder for the denoised series, outside the input.")
-_SERIES = _names("series", [], "Names of the series to denoise, as printed; none: all.")
-_SHARD = _text("shard", "1/1", "i/n: the i-th of n parts, for n machines.")
+_RUN = PROGRAM.required("run", "The folder of a trained run, or 'identity' to change nothing.")
+_INPUT = PROGRAM.required("input", "A folder of CT series or NIfTI files, or one NIfTI file.")
+_OUTPUT = PROGRAM.required("output", "The folder for the denoised series, outside the input.")
+_SERIES = _names(
+    "series", [], "The names of the series to denoise, as printed; all if none is given."
+)
+_SHARD = _text("shard", "1/1", "i/n for the i-th of n parts, for n machines.")
 _SLAB = _count(
-    "slab", 0, "Slices at once; 0: as many as pay and as the device's memory holds.", lower_bound=0
+    "slab",
+    0,
+    "The number of slices at once; 0 for as many as are faster and fit in the device's memory.",
+    lower_bound=0,
 )
 _COMPARE = _switch("compare", False, "Also draw before, after and difference.")
-_ASSUME_HU = _switch("assume_hu", False, "Take values for HU whatever RescaleType says.")
-_SORT = _choice("sort", "position", ["position", "instance"], "If positions are missing.")
+_ASSUME_HU = _switch("assume_hu", False, "Take values as HU whatever RescaleType says.")
+_SORT = _choice(
+    "sort",
+    "position",
+    ["position", "instance"],
+    "The order of slices; 'instance' is for missing positions.",
+)
 _PRIVATE = _switch("keep_private", False, "Keep private elements.")
-_REPAIR = _switch("repair_uids", False, "Make up UIDs where they are missing.")
-_CREATED = _text("created", None, "Date and time to write, like 2026-01-31T12:00:00.")
+_REPAIR = _switch("repair_uids", False, "Make up missing UIDs.")
+_CREATED = _text("created", None, "The date and time to write, such as 2026-01-31T12:00:00.")
 
 
 def main() -> None:
-    """Denoise, and say what was done."""
+    """Denoise the input, and report what was done."""
     from cpca_jax.data.dicom.header import Allowances
     from cpca_jax.denoising import denoiser, folder
 
@@ -62,5 +72,5 @@ def _created() -> datetime.datetime | None:
         return datetime.datetime.fromisoformat(_CREATED.value) if _CREATED.value else None
     except ValueError:
         raise ConfigError(
-            f"--created is {_CREATED.value}, must be like 2026-01-31T12:00:00"
+            f"--created is {_CREATED.value}, must have the form 2026-01-31T12:00:00"
         ) from None

@@ -15,7 +15,7 @@ PROGRAM.plugin_flag()
 _text = partial(flags.DEFINE_string, flag_values=PROGRAM.flags)
 _names = partial(flags.DEFINE_list, flag_values=PROGRAM.flags)
 _count = partial(flags.DEFINE_integer, flag_values=PROGRAM.flags)
-# Written out, because the table of protocols needs JAX.
+# Written out here, because the table of protocols needs JAX.
 PROTOCOLS = (
     "deck",
     "deck-range1",
@@ -26,18 +26,22 @@ PROTOCOLS = (
     "full",
 )
 
-_RUNS = _names("runs", [], "Folders of trained runs; none: low dose only.")
+_RUNS = _names("runs", [], "The folders of trained runs; low dose only if none is given.")
 _STORE = PROGRAM.required("store", "A store made by prepare.")
-_OUTPUT = PROGRAM.required("output", "Folder for tables and figures.")
+_OUTPUT = PROGRAM.required("output", "The folder for tables and figures.")
 _PROTOCOL = _text("protocol", "deck", f"One of {', '.join(PROTOCOLS)}.")
-_SPLIT = _text("split", "test", "Which patients of the store.")
-_KERNELS = _names("kernels", [], "Reconstruction kernels to use; none: all.")
-_NETWORK = _text("feature_network", "", "Default: that of the first run, or vgg16.")
-_TAP = _text("tap", "", "Where its features are taken; default as above.")
-_WEIGHTS = _text("weights", "", "File of its weights (docs/feature_network.md).")
-_SLICES = _count("slices", 0, "Middle slices of each series; 0: all.", lower_bound=0)
-_BATCH = _count("batch", 4, "Slices at once.", lower_bound=1)
-_FIGURES = _count("figures", 3, "How many slices to draw.", lower_bound=0)
+_SPLIT = _text("split", "test", "The patients of the store to score: a name of its split.")
+_KERNELS = _names("kernels", [], "The reconstruction kernels to use; all if none is given.")
+_NETWORK = _text(
+    "feature_network", "", "The feature network; by default that of the first run, or vgg16."
+)
+_TAP = _text("tap", "", "The layer of its features; by default that of the first run, or relu5_3.")
+_WEIGHTS = _text("weights", "", "The file of its weights (docs/feature_network.md).")
+_SLICES = _count(
+    "slices", 0, "The number of middle slices of each series; 0 for all.", lower_bound=0
+)
+_BATCH = _count("batch", 4, "The number of slices at once.", lower_bound=1)
+_FIGURES = _count("figures", 3, "The number of slices to draw.", lower_bound=0)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How a program starts: flags, plug-ins, exit codes, devices."""
+"""The start of a program: flags, plug-ins, exit codes, devices."""
 
 import importlib.metadata
 import os
@@ -18,26 +18,26 @@ from cpca_jax.programs import usage
 from cpca_jax.runtime import addresses, logs, memory, plugins
 
 DONE, BUG, BAD_INPUT = 0, 1, 2
-# Stopped as asked before it was done ("try again later" of sysexits.h), or before it had begun.
+# Stopped as asked before the end ("try again later" in sysexits.h), or before the beginning.
 STOPPED, INTERRUPTED = 75, 130
 BROKEN_JAX = ("0.10.2", "0.11.0", "0.11.1")
 
 
 class Program:
-    """The flags of one program; those of another do not touch them.
+    """The flags of one program, independent of those of other programs.
 
     Attributes:
-        text: the program's docstring.
-        flags: pass them as `flag_values` to each of absl's DEFINE functions.
-        config: the kind of configuration that --config takes; None without that flag.
-        plugins: the names of the plug-ins that were loaded.
+        text: The program's docstring.
+        flags: The flags, to pass as `flag_values` to each of absl's DEFINE functions.
+        config: The kind of configuration that --config takes; None without that flag.
+        plugins: The names of the loaded plug-ins.
     """
 
     def __init__(self, text: str | None) -> None:
-        """Start with the flags that every program has.
+        """Define the flags that every program has.
 
         Args:
-            text: the docstring of the program's module.
+            text: The docstring of the program's module.
         """
         self.text = text or ""
         self.flags: flags.FlagValues = flags.FlagValues()  # type: ignore[no-untyped-call]
@@ -52,15 +52,15 @@ class Program:
         )
 
     def required(self, name: str, text: str) -> flags.FlagHolder[Any]:
-        """Define a flag of text without which the program cannot work."""
+        """Define a text flag that the program requires."""
         self._required.append(name)
         return flags.DEFINE_string(name, None, text, flag_values=self.flags)
 
     def config_flag(self, kind: usage.Kind) -> flags.FlagHolder[Any]:
-        """Define --config NAME_OR_FILE with --config.group.field=value behind it.
+        """Define --config NAME_OR_FILE, with overrides such as --config.group.field=value.
 
-        Fields that the configuration does not have are let through, because a network's own fields
-        are not all written there; `config.parse` refuses those that nothing knows, by name.
+        Fields that the configuration does not have are accepted here, because it does not list all
+        of a network's own fields; `config.parse` refuses unknown fields by name.
         """
         self.config = kind
         self._required.append("config")
@@ -83,16 +83,16 @@ class Program:
         """Load the plug-ins, then parse flags and configuration.
 
         Raises:
-            InputError: whatever is wrong with them is the user's to mend.
+            InputError: A plug-in, a flag or the configuration is wrong.
         """
         try:
-            # First, because a configuration may look up what a plug-in registers.
+            # Plug-ins come first, because a configuration may use what they register.
             if "plugin" in self.flags:
                 self.plugins = plugins.load(_given_plugins(arguments))
             rest = self.flags(arguments)
         except InputError:
             raise
-        # An override is evaluated and may raise anything.
+        # The evaluation of an override may raise any exception.
         except Exception as error:
             raise InputError(f"{type(error).__name__}: {error}") from error
         if rest[1:]:
@@ -108,13 +108,13 @@ class Program:
 
     @property
     def debug(self) -> bool:
-        """Whether to show tracebacks."""
+        """True if tracebacks are to be shown."""
         flag = self.flags["debug"]
         return bool(flag.present and flag.value)
 
 
 class _ConfigParser(flags.ArgumentParser[ConfigDict]):
-    """Finds a configuration by name or path."""
+    """A parser that loads a configuration by name or path."""
 
     def parse(self, argument: str) -> ConfigDict:
         return configs.load(argument)
@@ -127,13 +127,13 @@ def _define_plugin(values: flags.FlagValues) -> None:
     flags.DEFINE_multi_string(
         "plugin",
         [],
-        "A file or module that registers rows of your own (docs/extending.md)",
+        "A file or module that registers rows of your own (docs/extending.md).",
         flag_values=values,
     )
 
 
 def _given_plugins(arguments: Sequence[str]) -> list[str]:
-    """What --plugin names, wherever it stands among other flags."""
+    """Return the values of --plugin, anywhere among other flags."""
     alone: flags.FlagValues = flags.FlagValues()  # type: ignore[no-untyped-call]
     _define_plugin(alone)
     alone.set_gnu_getopt(True)
@@ -145,8 +145,8 @@ def _given_plugins(arguments: Sequence[str]) -> list[str]:
 def run(program: Program, main: Callable[[], None]) -> None:
     """Parse the flags, call `main`, exit: 0 done, 1 a bug, 2 bad input or bad configuration.
 
-    75 is stopped as asked, 130 interrupted: the same command goes on. Bad input is one
-    line on standard error; `--debug` adds the traceback.
+    The exit codes 75, stopped as asked, and 130, interrupted, mean that the same command
+    continues. Bad input gives one line on standard error; `--debug` adds the traceback.
     """
     if any(argument in {"--help", "-h", "-help"} for argument in sys.argv[1:]):
         call = Path(sys.argv[0]).name
@@ -154,14 +154,14 @@ def run(program: Program, main: Callable[[], None]) -> None:
         sys.exit(DONE)
     _quiet_libraries()
     memory.keep_freed(os.environ)
-    # A scheduler's farewell is an interruption: what is half written is tidied away.
+    # A scheduler's SIGTERM counts as an interruption, so that half-written files are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         refuse_broken_jax(importlib.metadata.version("jax"))
         program.parse(sys.argv)
         main()
     except KeyboardInterrupt:
-        logs.complain("interrupted; run the same command again to go on")
+        logs.complain("interrupted; run the same command again to continue")
         sys.exit(INTERRUPTED)
     except StoppedError as stopped:
         logs.complain(str(stopped))
@@ -175,24 +175,25 @@ def run(program: Program, main: Callable[[], None]) -> None:
 
 
 def refuse_broken_jax(version: str) -> None:
-    """Refuse versions that give wrong numbers without a word.
+    """Refuse versions of jax that silently compute wrong numbers.
 
     Raises:
-        InputError: jax 0.10.2 (wrong reductions on CPU, jax issue 39103), 0.11.0 or 0.11.1 (wrong
-            kernels on some GPUs, issue 40633).
+        InputError: The version is 0.10.2 (wrong reductions on CPU, jax issue 39103), 0.11.0 or
+            0.11.1 (wrong kernels on some GPUs, issue 40633).
     """
     if version in BROKEN_JAX:
         raise InputError(
-            f"jax {version} is known to compute wrong numbers; install what requirements.txt pins"
+            f"jax {version} is known to compute wrong numbers; install the version that "
+            "requirements.txt pins"
         )
 
 
 def _quiet_libraries() -> None:
-    """Libraries may log only what a user can act on."""
+    """Limit the logs of libraries to what a user can act on."""
     import logging
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for name in ("absl", "orbax", "jax._src.xla_bridge"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # Programs have flags of their own; absl's logging warns while these here are not parsed.
+    # Programs have their own flags; absl's logging warns as long as its global flags are unparsed.
     flags.FLAGS.mark_as_parsed()

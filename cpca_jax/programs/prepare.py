@@ -3,7 +3,7 @@
 cpca prepare --input DIR --output STORE
 cpca prepare --phantom 4 --output STORE
 
-docs/data.md says how folders must look, and what every refusal means.
+docs/data.md explains the layout of folders, and the meaning of every refusal.
 """
 
 from functools import partial
@@ -27,26 +27,26 @@ _count = partial(flags.DEFINE_integer, flag_values=PROGRAM.flags)
 _number = partial(flags.DEFINE_float, flag_values=PROGRAM.flags)
 _switch = partial(flags.DEFINE_bool, flag_values=PROGRAM.flags)
 
-_INPUT = _text("input", None, "Folder of scans, both dose levels or one.")
-_FULL = _text("full", None, "Folder of full dose alone, instead of --input.")
-_LOW = _text("low", None, "Folder of low dose alone, beside --full.")
-_OUTPUT = _text("output", None, "Folder of the new store.")
-_CHECK = _switch("check", False, "Do everything but write the store.")
-_REPORT = _text("report", None, "Write the page here too (.html).")
-_PHANTOM = _count("phantom", None, "Make this many phantoms instead of reading.")
-_DOSE = _number("simulate_dose", None, "Simulate this share of the full dose.")
-_SLICES = _count("slices", 32, "Slices of a phantom.")
-_INTERVAL = _number("interval_mm", 3.0, "Distance and thickness of those slices.")
-_SIZE = _count("size", 512, "Rows and columns of a phantom.")
-_SEED = _count("seed", 0, "Seed of split, phantoms and simulated noise.")
-_TEST = _names("test", [], "Patients to test on, comma-separated.")
-_VALIDATION = _names("validation", [], "Patients to validate on, comma-separated.")
-_SPLIT_BY = _text("split_by", None, "A published split: ldct-benchmark, lodopab.")
-_SPLIT_FILE = _text("split_file", None, "JSON file {patient: split}.")
+_INPUT = _text("input", None, "The folder of scans, of both dose levels or one.")
+_FULL = _text("full", None, "The folder of full dose alone, instead of --input.")
+_LOW = _text("low", None, "The folder of low dose alone, together with --full.")
+_OUTPUT = _text("output", None, "The folder of the new store.")
+_CHECK = _switch("check", False, "Do everything except writing the store.")
+_REPORT = _text("report", None, "A further .html file to write the page to.")
+_PHANTOM = _count("phantom", None, "The number of phantoms to make instead of reading scans.")
+_DOSE = _number("simulate_dose", None, "The share of the full dose to simulate.")
+_SLICES = _count("slices", 32, "The number of slices of a phantom.")
+_INTERVAL = _number("interval_mm", 3.0, "The distance and thickness of those slices in mm.")
+_SIZE = _count("size", 512, "The number of rows and of columns of a phantom.")
+_SEED = _count("seed", 0, "The seed of split, phantoms and simulated noise.")
+_TEST = _names("test", [], "The patients to test on, comma-separated.")
+_VALIDATION = _names("validation", [], "The patients to validate on, comma-separated.")
+_SPLIT_BY = _text("split_by", None, "A published split: ldct-benchmark or lodopab.")
+_SPLIT_FILE = _text("split_file", None, "A JSON file {patient: split}.")
 
 
 def main() -> None:
-    """Prepare, and say what the store holds."""
+    """Prepare the store, and report what it holds."""
     reads = any(flag.value for flag in (_INPUT, _FULL, _LOW))
     if reads == (_PHANTOM.value is not None):
         raise ConfigError("--input and --phantom: give one of them")

@@ -2,8 +2,9 @@
 
 cpca reproduce --config deck:demo --workdir DIR
 
-Interrupt it and run the same command again: it goes on. A changed configuration reruns only what
-depends on it.
+The deck is a talk by Shan et al. (2017) on transfer learning for low-dose CT denoising. Interrupt
+the program and run the same command again: it continues. After a change of the configuration it
+reruns only what depends on the change.
 """
 
 import shutil
@@ -22,24 +23,27 @@ if TYPE_CHECKING:
 PROGRAM = launch.Program(__doc__)
 _CONFIG = PROGRAM.config_flag(usage.REPRODUCTION)
 PROGRAM.plugin_flag()
-_WORKDIR = PROGRAM.required("workdir", "Folder for everything.")
+_WORKDIR = PROGRAM.required("workdir", "The folder for everything.")
 _ONLY = flags.DEFINE_list(
-    "only", [], "Stages to do, with all that they need; none: all.", flag_values=PROGRAM.flags
+    "only",
+    [],
+    "The stages to run, with all that they need; all if none is given.",
+    flag_values=PROGRAM.flags,
 )
 _DRY = flags.DEFINE_bool(
     "dry_run",
     False,
-    "Say what would be done and how long it takes.",
+    "Print the stages to run and their estimated time, and run none.",
     flag_values=PROGRAM.flags,
 )
 
 
 def main() -> None:
-    """Plan, and do what is left."""
+    """Plan the stages, and run those that are not done."""
     from cpca_jax.reproduction import engine, inputs
     from cpca_jax.reproduction.plan import REPORT, make_plan
 
-    # Whole, so that a run that goes on from another folder knows its sources again.
+    # An absolute path, so that a call from another folder finds the same sources.
     workdir = Path(_WORKDIR.value).resolve()
     remember_plugins(_CONFIG.value, PROGRAM.plugins)
     plan = make_plan(_CONFIG.value, workdir)
@@ -61,10 +65,12 @@ def remember_plugins(deck: "ConfigDict", names: tuple[str, ...]) -> None:
     """Write the names of the plug-ins into every training of a reproduction.
 
     Raises:
-        ConfigError: this is the configuration of one experiment, not of a reproduction.
+        ConfigError: The configuration is that of one experiment, not of a reproduction.
     """
     if "trainings" not in deck or "sweep" not in deck:
-        raise ConfigError("--config: one experiment, must be a reproduction such as deck:demo")
+        raise ConfigError(
+            "--config: one experiment, must be a reproduction such as deck:demo"
+        )
     for training in deck.trainings.values():
         training.config.plugins = names
     deck.sweep.config.plugins = names

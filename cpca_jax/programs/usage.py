@@ -17,12 +17,12 @@ _WIDTH = 96
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What a program's --config names.
+    """A kind of configuration that a program's --config takes.
 
     Attributes:
-        noun: for the help.
-        includes: whether a built-in experiment, by name, is one.
-        prefix: what stands before the name of a field on the command line.
+        noun: The word for it in the help.
+        includes: A function that tells from its name whether a built-in experiment is of the kind.
+        prefix: The text before the name of a field on the command line.
     """
 
     noun: str
@@ -38,10 +38,10 @@ def text(call: str, about: str, defined: flags.FlagValues, kind: Kind | None) ->
     """Return the help of a program.
 
     Args:
-        call: the program as the user called it, such as "train.py" or "cpca train".
-        about: the docstring of the program.
-        defined: its flags.
-        kind: of its configuration, if it takes one.
+        call: The program as the user called it, such as "train.py" or "cpca train".
+        about: The docstring of the program.
+        defined: The flags of the program.
+        kind: The kind of its configuration; None if it takes none.
     """
     lines = [f"usage: {call} --FLAG=VALUE ...", "", about.strip(), "", "Flags:"]
     lines += _flags(defined)
@@ -52,7 +52,7 @@ def text(call: str, about: str, defined: flags.FlagValues, kind: Kind | None) ->
 
 def _flags(defined: flags.FlagValues) -> Iterator[str]:
     own = [flag for module in defined.flags_by_module_dict().values() for flag in module]
-    # What every program has comes last.
+    # The flags that every program has come last.
     for flag in sorted(own, key=lambda flag: flag.name in {"debug", "plugin"}):
         default = (flag.default_as_str or "").strip("'")
         told = "" if default in {"", "false", "[]"} else f" Default: {default}."

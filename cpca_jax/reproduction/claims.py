@@ -1,7 +1,7 @@
-"""What the deck says of its methods, held against the numbers of a reproduction.
+"""The claims of the deck about its methods, tested on the numbers of a reproduction.
 
-Every claim of the deck's slides that is an order of two methods is tested on the same slices, by
-patients, and gets a verdict that anyone can check from the numbers beside it.
+Every claim of the deck that orders two methods is tested on the same slices, by patients, and gets
+a verdict that anyone can check from the numbers beside it.
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ class Finding:
     """One claim.
 
     Attributes:
-        claim: what the deck shows.
-        deck: its numbers.
-        ours: the same difference here, with p where there is a test.
+        claim: The claim of the deck.
+        deck: The numbers of the deck.
+        ours: The same difference here, with p where there is a test.
         verdict: "holds" (p at most 0.05), "in the mean, not beyond chance", "other way, within
-            chance", "contradicted" (the other way round, p at most 0.05) or "not measured"; of
-            curves how many epochs.
+            chance", "contradicted" (the other way round, p at most 0.05) or "not measured"; for
+            curves, the number of epochs in which the claim holds.
     """
 
     claim: str
@@ -45,19 +45,19 @@ def _claimed() -> dict[str, Metric]:
 
 
 def _shown(metric: Metric, difference: float) -> str:
-    """Return a difference with its unit and what it is of."""
+    """Return a difference with its unit and the label of its metric."""
     parts = (metric.show(difference, signed=True), metric.unit, metric.label)
     return " ".join(part for part in parts if part)
 
 
 def find(methods: Methods, curves: Curves, *, deep: Sequence[int], first: int) -> list[Finding]:
-    """The deck's orderings on these numbers.
+    """Test the deck's claims on these numbers.
 
     Args:
-        methods: scores of the same slices in the same order by method, as slices.csv has them.
-        curves: validation scores by training, each line with its "epoch".
-        deep: slices of the 3D networks.
-        first: epoch of the 2D training at which fine-tuning begins.
+        methods: The scores by method, of the same slices in the same order, as in slices.csv.
+        curves: The validation scores by training, each line with its "epoch".
+        deep: The numbers of slices of the 3D networks.
+        first: The epoch of the 2D training at which fine-tuning begins.
     """
     others = [name for name in deck_values.TABLE if name in methods and name != "RED-CNN"]
     runner_up = max(others, key=lambda name: column(methods[name], "psnr").mean())
@@ -92,7 +92,7 @@ def find(methods: Methods, curves: Curves, *, deep: Sequence[int], first: int) -
 
 
 def _of_curves(curves: Curves, i: int, first: int) -> list[Finding]:
-    """How fine-tuning went on against the 2D and the 3D training from scratch."""
+    """Compare the curve of fine-tuning with those of 2D and 3D training from scratch."""
     tuned = {line["epoch"]: line for line in curves[f"CPCA_TF-{i}"]}
     scratch = {line["epoch"]: line for line in curves[f"CPCA-{i}"]}
     flat = {line["epoch"]: line for line in curves["CPCA-1"]}
@@ -144,7 +144,7 @@ def _compare(
 
 
 def _printed(better: str, worse: str, metric: str) -> str:
-    """The deck's difference, where it prints both."""
+    """Return the difference that the deck prints, or "not printed"."""
     pair = [deck_values.TABLE.get(name) for name in (better, worse)]
     if pair[0] is None or pair[1] is None or metric not in deck_values.Printed._fields:
         return "not printed"

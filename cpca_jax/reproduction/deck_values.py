@@ -1,17 +1,17 @@
-"""What the deck prints (Shan et al. 2017), to lay beside our numbers."""
+"""The numbers that the deck prints (Shan et al. 2017), to compare with ours."""
 
 from typing import NamedTuple
 
 
 class Printed(NamedTuple):
-    """A row of the deck's table: PSNR (dB), SSIM, and the distance of VGG19's features."""
+    """A row of the deck's table: PSNR (dB), SSIM, and the distance of VGG19 features."""
 
     psnr: float
     ssim: float
     perceptual: float
 
 
-# Slide "Quantitative Analysis": 1300 slices of 512x512 of the Mayo challenge.
+# From the slide "Quantitative Analysis": 1300 slices of 512x512 from the Mayo challenge.
 TABLE: dict[str, Printed] = {
     "low dose": Printed(26.07, 0.8340, 4.81),
     "RED-CNN": Printed(31.39, 0.9194, 4.31),
@@ -25,7 +25,7 @@ TABLE: dict[str, Printed] = {
     "CPCA_TF-7": Printed(30.14, 0.9045, 1.87),
 }
 
-# Patients of the 2016 AAPM-Mayo challenge, whose slices the deck's are.
+# The patients of the 2016 AAPM-Mayo challenge, from which the deck's slices come.
 MAYO_PATIENTS = frozenset([
     "L067",
     "L096",

@@ -1,11 +1,12 @@
-"""Stages that are folders: what is done stays done until something that it hangs on changes.
+"""Stages as folders: a finished stage stays finished until something that it depends on changes.
 
-ROOT/stages/NAME-DIGEST/     what a stage left; the digest is of its settings and of its needs'
-ROOT/stages/NAME-DIGEST/done.json   written last: the stage is complete, how long it took from its
-                                    last start, and where
+ROOT/stages/NAME-DIGEST/            the results of a stage; the digest is that of its settings and
+                                    of the digests of its needs
+ROOT/stages/NAME-DIGEST/done.json   written last, when the stage is complete: its time from its
+                                    last start, its device and its code
 
-A changed setting gives another digest, to the stage and to all that need it, and so reruns these
-and nothing else. What an older setting left stays where it is.
+A changed setting gives a new digest to the stage and to all stages that need it, so these rerun
+and no others. The results of older settings stay where they are.
 """
 
 import dataclasses
@@ -25,15 +26,15 @@ Say = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A step of an experiment.
+    """A stage of an experiment.
 
     Attributes:
-        name: letters, digits, ".", "_", "-".
-        run: does it: given its own folder, which may hold what an interrupted run left, and the
-            folders of its needs by name.
-        needs: stages whose results it takes.
-        settings: what its result hangs on beside its needs; anything that JSON holds.
-        seconds: how long it takes, estimated.
+        name: Its name, of letters, digits, ".", "_" and "-".
+        run: The function that does the work. It takes the folder of the stage, which may hold
+            files of an interrupted run, and the folders of the needs by name.
+        needs: The stages whose results it takes.
+        settings: The settings, besides its needs, on which its result depends, as JSON values.
+        seconds: The estimated time that it takes.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Stage:
 
 
 class Plan:
-    """Stages in an order in which each comes after its needs."""
+    """A sequence of stages in which each comes after its needs."""
 
     def __init__(
         self, root: Path, stages: Sequence[Stage], *, origin: Callable[[], Mapping[str, str]] = dict
@@ -52,13 +53,13 @@ class Plan:
         """Check that the stages fit together.
 
         Args:
-            root: folder of the experiment.
-            stages: each after all that it needs.
-            origin: gives what to note beside every stage that is done: where, by which code;
-                called when something runs, not for a plan.
+            root: The folder of the experiment.
+            stages: The stages, each after all that it needs.
+            origin: A function that returns the notes about the device and the code for the record
+                of a finished stage; it is called after a stage has run, not for a plan.
 
         Raises:
-            ConfigError: two stages of one name, or a need that is not there before.
+            ConfigError: Two stages have the same name, or a need does not come before its stage.
         """
         self._root, self._origin = root, origin
         self._stages: dict[str, Stage] = {}
@@ -74,11 +75,11 @@ class Plan:
             self._stages[stage.name] = stage
 
     def folder(self, name: str) -> Path:
-        """Where a stage leaves its results."""
+        """Return the folder for the results of a stage."""
         return self._root / "stages" / f"{name}-{self._digests[name][:8]}"
 
     def seconds_taken(self, name: str) -> float | None:
-        """How long a stage took; None while it is not done."""
+        """Return the time that a stage took; None while it is not done."""
         try:
             taken: float = json.loads((self.folder(name) / DONE).read_text())["seconds"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -86,10 +87,10 @@ class Plan:
         return taken
 
     def chosen(self, only: Sequence[str] = ()) -> list[str]:
-        """The named stages and all that they need, in order; without names all.
+        """Return the named stages and all that they need, in order; without names, all stages.
 
         Raises:
-            ConfigError: an unknown name.
+            ConfigError: A name is unknown.
         """
         unknown = sorted(set(only) - set(self._stages))
         if unknown:
@@ -101,7 +102,7 @@ class Plan:
         return [name for name in self._stages if name in wanted]
 
     def describe(self, only: Sequence[str] = ()) -> Iterator[str]:
-        """One line for each stage: whether it is done, and how long it takes on two cores."""
+        """Yield one line for each stage with its state and its time on two cores."""
         left = 0.0
         for name in self.chosen(only):
             taken, stage = self.seconds_taken(name), self._stages[name]
@@ -113,11 +114,11 @@ class Plan:
         yield f"about {duration(left)} are left on two cores"
 
     def run(self, only: Sequence[str] = (), *, say: Say) -> None:
-        """Do what is not done.
+        """Run the stages that are not done.
 
         Raises:
-            ConfigError: an unknown name in `only`.
-            InputError: whatever a stage raises; what was done before stays done.
+            ConfigError: A name in `only` is unknown.
+            InputError: A stage raised it; stages finished before stay finished.
         """
         names = self.chosen(only)
         for number, name in enumerate(names, 1):
@@ -127,7 +128,7 @@ class Plan:
                 continue
             say(f"[{number}/{len(names)}] {name} -> {folder}")
             with files.disk_errors(folder.name):
-                # For the owner only: stages may show patients.
+                # For the owner only, because stages may show patients.
                 folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 folder.mkdir(exist_ok=True)
             start = time.monotonic()
@@ -139,7 +140,7 @@ class Plan:
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit of which there are two or more."""
+    """Return a time in the largest unit that gives two or more."""
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

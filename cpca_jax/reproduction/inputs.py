@@ -1,4 +1,4 @@
-"""What a reproduction takes from outside, by digest: so that other files give other stages."""
+"""The digests of a reproduction's input files, so that other files give other stages."""
 
 import hashlib
 from functools import lru_cache
@@ -12,10 +12,12 @@ from cpca_jax.weights import feature_network
 
 
 def scans_digest(folder: str) -> str:
-    """Of the names, sizes and dates of all files below a folder; reading them all takes minutes.
+    """Return the digest of the names, sizes and dates of all files below a folder.
+
+    The contents are left out, because reading them takes minutes.
 
     Raises:
-        InputError: there are none.
+        InputError: The folder holds no files.
     """
     root = Path(folder)
     digest, paths = hashlib.sha256(), list_files(root).paths
@@ -28,19 +30,20 @@ def scans_digest(folder: str) -> str:
 
 
 def features_digest(chosen: ConfigDict) -> str:
-    """Of the weights of a training's feature network; "" where they cannot be loaded.
+    """Return the digest of the weights of a training's feature network.
 
-    That is no error of a plan: `require_features` says it before anything runs.
+    It is "" where they cannot be loaded. A plan accepts that; `require_features` refuses it before
+    anything runs.
     """
     network = chosen.perceptual
     return _loaded(network.network, network.tap, network.weights, chosen.train.seed)
 
 
 def require_features(deck: ConfigDict) -> None:
-    """Refuse now what a training would refuse after hours.
+    """Refuse missing feature networks now; a training would refuse them after hours.
 
     Raises:
-        WeightsError: the weights of a training's feature network are missing or broken.
+        WeightsError: The weights of a training's feature network are missing or broken.
     """
     networks = [deck.trainings[name].config.perceptual for name in deck.trainings]
     for network, tap, weights in {(n.network, n.tap, n.weights) for n in networks}:

@@ -19,28 +19,28 @@ from cpca_jax.runs import config
 PHANTOMS, SCANS = "phantoms", "scans"
 TABLE, CASES, DETECTABILITY = "table", "cases", "detectability"
 SWEEP, REPORT = "lambda", "report"
-# Real scans beside the phantoms, with trainings and a table of their own.
+# The real scans besides the phantoms, with their own trainings and their own table.
 REAL = Cohort("real", "real-")
 
 _KEYS = {
     "phantoms": tuple(inspect.signature(prepare_phantoms).parameters),
     "detectability": ("radius_mm", "contrast_hu", "phantoms", "slices", "rois", "readers"),
 }
-# Rough seconds on two cores, for the plan: of a phantom slice, a scored slice, a validation, and
-# of a billion multiply-accumulates of training.
+# Rough seconds on two cores, for the plan: for a phantom slice, a scored slice, a validation, and
+# a billion multiply-accumulates of training.
 _SLICE, _SCORED, _VALIDATED, _BILLION = 0.7, 1.2, 5.0, 0.02
 
 
 def make_plan(deck: ConfigDict, workdir: Path) -> Plan:
-    """The stages of a configuration of configs/deck.py.
+    """Build the plan for a configuration of configs/deck.py.
 
     Args:
-        deck: what `configs.deck.get_config` gives, perhaps changed.
-        workdir: folder for everything.
+        deck: A configuration from `configs.deck.get_config`, perhaps changed.
+        workdir: The folder for everything.
 
     Raises:
-        ConfigError: a training or a value of the sweep that is no experiment, a row without which
-            the page cannot be, or an unknown key.
+        ConfigError: A training or a value of the sweep is not an experiment, a row that the page
+            needs is missing, or a key is unknown.
     """
     _require_possible(deck)
     names, rows = _in_order(deck), list(deck.rows)
@@ -63,7 +63,7 @@ def make_plan(deck: ConfigDict, workdir: Path) -> Plan:
 
 
 def _require_possible(deck: ConfigDict) -> None:
-    """Refuse now what would fail after hours."""
+    """Refuse configurations now that would fail after hours."""
     for part, known in _KEYS.items():
         for key in sorted(set(deck[part]) - set(known)):
             raise ConfigError(f"config.{part}.{key}: no such key; there are {', '.join(known)}")
@@ -84,7 +84,7 @@ def _parsed(chosen: ConfigDict) -> None:
 
 
 def _store(deck: ConfigDict) -> Stage:
-    """Phantoms, or the scans that the configuration names."""
+    """Return the stage of the phantoms, or of the scans that the configuration names."""
     if deck.scans.input:
         return _prepared(SCANS, deck.scans.to_dict())
     phantoms = deck.phantoms.to_dict()
@@ -93,7 +93,7 @@ def _store(deck: ConfigDict) -> Stage:
 
 
 def _prepared(name: str, chosen: dict[str, Any]) -> Stage:
-    """A store of real scans; other files in the folder make another stage."""
+    """Return the stage of a store of real scans; other files in the folder give another stage."""
     settings = chosen | {"files": inputs.scans_digest(chosen["input"])}
     return Stage(name, partial(run.prepare_real, chosen), (), settings, 600.0)
 
@@ -122,7 +122,7 @@ def _cases(deck: ConfigDict, cohort: Cohort) -> Stage:
 
 def _detectability(deck: ConfigDict, rows: list[str], cohort: Cohort) -> Stage:
     chosen = deck.detectability.to_dict()
-    # Lesions are scanned as the training phantoms were, with neighbours for the deepest network.
+    # Lesions are scanned like the training phantoms, with neighbours for the deepest network.
     chosen |= {key: deck.phantoms[key] for key in ("dose", "interval_mm", "size")}
     chosen["margin"] = max(deck.trainings[row].config.model.slices for row in rows) // 2
     measure = partial(run.measure, chosen, rows, cohort)
@@ -139,7 +139,7 @@ def _sweep(sweep: ConfigDict, cohort: Cohort) -> Stage:
 
 
 def _real(deck: ConfigDict) -> list[Stage]:
-    """The same 2D trainings on real scans, and their table."""
+    """Return the stages of the same 2D trainings on real scans, and of their table."""
     chosen = deck.real.to_dict()
     rows = list(chosen.pop("rows"))
     stages = [_prepared(REAL.store, chosen)]
@@ -148,7 +148,7 @@ def _real(deck: ConfigDict) -> list[Stage]:
 
 
 def _in_order(deck: ConfigDict) -> list[str]:
-    """The trainings as the page wants them, each after the one that it starts from."""
+    """Return the trainings in the order of the page, each after the one that it starts from."""
     names: dict[str, None] = {}
     for name in (*deck.rows, *deck.questions):
         if deck.trainings[name].source:
@@ -158,7 +158,7 @@ def _in_order(deck: ConfigDict) -> list[str]:
 
 
 def _about(deck: ConfigDict) -> dict[str, Any]:
-    """What the page says about the configuration."""
+    """Return the facts about the configuration that the page states."""
     lists = {name: list(deck[name]) for name in ("rows", "deep", "questions")}
     validated = deck.trainings["CPCA-1"].config.train.validation_slices
     observer = {key: deck.detectability[key] for key in ("phantoms", "rois", "readers")}
@@ -166,16 +166,16 @@ def _about(deck: ConfigDict) -> dict[str, Any]:
 
 
 def _settings(chosen: ConfigDict) -> dict[str, Any]:
-    """A configuration as JSON holds it."""
+    """Return a configuration as JSON values."""
     settings: dict[str, Any] = json.loads(chosen.to_json_best_effort())
     return settings
 
 
 def _seconds(chosen: ConfigDict) -> float:
-    """How long a training takes on two cores, very roughly: its network's share of the work."""
+    """Estimate very roughly the seconds of a training on two cores, from its network's size."""
     steps = chosen.train.steps or chosen.train.epochs * chosen.train.steps_per_epoch
     passes = 3 + (chosen.loss.critic_steps if chosen.loss.adversarial else 0)
-    # Wide layers run three times as fast as narrow ones: RED-CNN's 1.8 M count as 0.6 M.
+    # Wide layers run three times as fast as narrow ones: the 1.8 M of RED-CNN count as 0.6 M.
     weights = {"red_cnn": 6e5, "gan3d": 5e5, "cascade": 3e5}.get(chosen.model.name, 6e4)
     each = passes * weights + (6e5 if chosen.loss.perceptual else 0)  # VGG16 to relu3_3, thrice
     pixels = chosen.data.batch * chosen.data.patch**2

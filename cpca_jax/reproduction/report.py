@@ -1,4 +1,4 @@
-"""The page at the end of a reproduction: the deck's slides with our numbers in them."""
+"""The page at the end of a reproduction: the results of the deck with our numbers."""
 
 import dataclasses
 import json
@@ -20,16 +20,17 @@ class Results:
     """The numbers of every stage.
 
     Attributes:
-        about: scale, rows, slices of the 3D networks, questions, first epoch of fine-tuning, and
-            in one sentence where and in what time it was made.
-        table: metrics.json of the table's evaluation.
-        methods: rows of its slices.csv by method.
-        curves: validation scores of every training, epochs from the start of the 2D training.
-        found: rows of detectability.json.
-        folds: scores of the sweep by metric, by value, by fold.
-        field: the swept setting.
-        real: the same as `methods`, of real scans; empty without.
-        real_table: the same as `table`.
+        about: The scale, rows, slices of the 3D networks, questions, first epoch of fine-tuning,
+            and one sentence on where and in what time it was made.
+        table: The metrics.json of the table's evaluation.
+        methods: The rows of that evaluation's slices.csv, by method.
+        curves: The validation scores of every training; epochs count from the start of the 2D
+            training.
+        found: The rows of detectability.json.
+        folds: The scores of the sweep by fold, by value and by metric.
+        field: The swept setting.
+        real: The same as `methods` for real scans; empty without any.
+        real_table: The same as `table` for real scans; empty without any.
     """
 
     about: Mapping[str, Any]
@@ -44,7 +45,7 @@ class Results:
 
     @property
     def findings(self) -> list[claims.Finding]:
-        """The deck's claims on these numbers."""
+        """The deck's claims, tested on these numbers."""
         deep, first = self.about["deep"], self.about["first"]
         return claims.find(self.methods, self.curves, deep=deep, first=first)
 
@@ -56,7 +57,7 @@ class Results:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Cells of text: the heads of the columns, and rows."""
+    """A table of text cells: the heads of its columns, and its rows."""
 
     heads: Sequence[str]
     rows: tables.Rows
@@ -67,11 +68,11 @@ class Comparison:
     """Every method on the same whole slices.
 
     Attributes:
-        store: where the slices come from.
-        slices: their number.
-        patients: the number of their patients.
-        methods: means with their intervals, method by method.
-        steps: each method against the one above it.
+        store: The origin of the slices.
+        slices: The number of slices.
+        patients: The number of their patients.
+        methods: The means with their intervals, method by method.
+        steps: The comparison of each method with the one above it.
     """
 
     store: str
@@ -86,20 +87,20 @@ class Page:
     """The data of reproduction.jinja.
 
     Attributes:
-        about: as in `Results`.
-        protocol: what the scores mean.
-        feature_network: of the perceptual distance.
-        findings: the deck's claims and what became of them.
-        phantoms: whole slices of test phantoms.
-        real: whole slices of real scans; None without.
-        cases: names of the case studies among the pictures.
-        detectability: the observer's scores.
-        less_visible: the words that mark a loss among them.
-        field: the swept setting.
-        folds: the number of parts that were held out one after another.
-        sweep: scores by value of the setting.
-        best: pairs of a metric and the value of the setting that is best for it.
-        pictures: PNG by name.
+        about: As in `Results`.
+        protocol: The meaning of the scores.
+        feature_network: The feature network of the perceptual distance.
+        findings: The deck's claims and the verdicts on them.
+        phantoms: The methods on whole slices of test phantoms.
+        real: The methods on whole slices of real scans; None without any.
+        cases: The names of the case studies among the pictures.
+        detectability: The observer's scores.
+        less_visible: The words that mark a loss among them.
+        field: The swept setting.
+        folds: The number of parts that were held out one after another.
+        sweep: The scores by value of the setting.
+        best: Pairs of a metric and the value of the setting that is best for it.
+        pictures: The PNG files by name.
     """
 
     about: Mapping[str, Any]
@@ -124,18 +125,18 @@ def write(
     """Write report.html, report.md, the figures and every table as CSV.
 
     Args:
-        folder: the place to write to.
-        about: as in `Results`.
-        runs: folder of each training by its name.
-        found: folders of the stages "table", "cases", "detectability", "lambda" and, where there
-            were real scans, "real-table".
+        folder: The folder to write to.
+        about: As in `Results`.
+        runs: The folder of each training, by its name.
+        found: The folders of the stages "table", "cases", "detectability", "lambda" and, with real
+            scans, "real-table".
     """
     results = _read(about, runs, found)
     figures = dict(_draw(folder, results))
     figures |= {path.stem: path.read_bytes() for path in sorted(found["cases"].glob("case-*.png"))}
     _write_csvs(folder, results)
     page = _make_page(results, figures)
-    # For its owner only: case studies may show patients. The Markdown leaves them out.
+    # For the owner only, because case studies may show patients. The Markdown leaves them out.
     html = pages.render("reproduction.html.jinja", page)
     files.write_file(folder / "report.html", html.encode())
     markdown = pages.render("reproduction.md.jinja", page)
@@ -163,14 +164,14 @@ def _read(about: Mapping[str, Any], runs: Mapping[str, Path], found: Mapping[str
 
 
 def _curve(run: Path) -> list[dict[str, float]]:
-    """Lines of validation.jsonl, epochs counted from the start of the 2D training."""
+    """Return the lines of validation.jsonl, epochs counted from the start of the 2D training."""
     first = checkpoints.read_config(run)["optim"]["first_epoch"]
     lines = logs.read_jsonl(run / "validation.jsonl")
     return [{**line, "epoch": line["epoch"] + first} for line in lines]
 
 
 def _draw(folder: Path, results: Results) -> Iterator[tuple[str, bytes]]:
-    """Every figure of curves by its name."""
+    """Draw every figure of curves; yield its name and its PNG."""
     deep = results.about["deep"]
     wanted = {f"scratch-{i}": [f"CPCA-{i}"] for i in (1, *deep)}
     wanted |= {f"transfer-{i}": ["CPCA-1", f"CPCA-{i}", f"CPCA_TF-{i}"] for i in deep}
@@ -217,7 +218,7 @@ def _write_csvs(folder: Path, results: Results) -> None:
 
 
 def _make_page(results: Results, figures: Mapping[str, bytes]) -> Page:
-    """Return the page's data: every table as rows of text."""
+    """Return the data of the page, with every table as rows of text."""
     real = _compare(results.real, results.real_table) if results.real else None
     observed = tables.detectability_rows(results.found, results.methods)
     best = tables.best_values(results.folds)
@@ -240,7 +241,7 @@ def _make_page(results: Results, figures: Mapping[str, bytes]) -> Page:
 
 
 def _compare(methods: tables.Methods, about: Mapping[str, Any]) -> Comparison:
-    """Return the deck's table; the deck's numbers stand beside ours for its own patients."""
+    """Return the comparison; for the deck's patients, its numbers stand beside ours."""
     patients = {row["patient"] for rows in methods.values() for row in rows}
     printed = patients <= deck_values.MAYO_PATIENTS
     heads = tables.table_heads() + (tables.PRINTED_HEADS if printed else ())

@@ -1,4 +1,4 @@
-"""What the stages of a reproduction do, each in a folder of its own."""
+"""The work of each stage of a reproduction, in a folder of its own."""
 
 import dataclasses
 import json
@@ -30,52 +30,52 @@ from cpca_jax.training import procedures
 
 Found = Mapping[str, Path]
 
-# Of the observer's phantoms, which no training has seen.
+# The seed of the observer's phantoms, which no training has seen.
 _OBSERVER_SEED = 977
 
 
 @dataclasses.dataclass(frozen=True)
 class Cohort:
-    """Patients, and what is made of them.
+    """A group of patients, with the stages on them.
 
     Attributes:
-        store: the stage that makes their store.
-        prefix: of the names of all other stages on them.
+        store: The stage that makes their store.
+        prefix: The prefix of the names of all other stages on them.
     """
 
     store: str
     prefix: str = ""
 
     def stage(self, name: str) -> str:
-        """The stage called `name` on these patients."""
+        """Return the name of the stage `name` on these patients."""
         return self.prefix + name
 
     def training(self, name: str) -> str:
-        """The stage that a training is; a name that may be a folder's."""
+        """Return the name of the stage of a training, which may serve as the name of a folder."""
         return self.stage("train-" + name.replace(", ", "-").replace(" ", "-"))
 
     def folder(self, found: Found) -> Path:
-        """Their store."""
+        """Return the folder of their store."""
         return found[self.store] / "store"
 
     def runs(self, names: Sequence[str], found: Found) -> list[Path]:
-        """The folders of trainings on them."""
+        """Return the folders of trainings on them."""
         return [found[self.training(name)] / name for name in names]
 
 
 def make_phantoms(phantoms: dict[str, Any], folder: Path, found: Found) -> None:
-    """A store of phantoms."""
+    """Make a store of phantoms."""
     if not _made_before(folder):
         prepare_phantoms(**phantoms, output=folder / "store", say=logs.say, track=logs.track)
 
 
 def _made_before(folder: Path) -> bool:
-    """Whether an interrupted run had just finished the store, which appears complete or not."""
+    """Tell whether an interrupted run finished the store, which appears whole or not at all."""
     return (folder / "store" / "manifest.json").exists()
 
 
 def prepare_real(chosen: dict[str, Any], folder: Path, found: Found) -> None:
-    """A store of real scans."""
+    """Make a store of real scans."""
     if _made_before(folder):
         return
     choice = SplitChoice(chosen["test"], chosen["validation"])
@@ -94,7 +94,7 @@ def train(
     """Train `name`, from scratch or from the run of `source`.
 
     Raises:
-        StoppedError: it was asked to stop.
+        StoppedError: The training was asked to stop.
     """
     chosen = chosen.copy_and_resolve_references()
     chosen.data.store = str(cohort.folder(found))
@@ -110,7 +110,7 @@ def score(names: Sequence[str], slices: int, cohort: Cohort, folder: Path, found
 
 
 def draw_cases(names: Sequence[str], cohort: Cohort, folder: Path, found: Found) -> None:
-    """The deck's case studies."""
+    """Draw the deck's case studies."""
     runs, choices = cohort.runs(names, found), comparison.Choices()
     draw_case_studies(
         folder,
@@ -124,7 +124,7 @@ def draw_cases(names: Sequence[str], cohort: Cohort, folder: Path, found: Found)
 def measure(
     chosen: dict[str, Any], names: Sequence[str], cohort: Cohort, folder: Path, found: Found
 ) -> None:
-    """Detectability of lesions by every training: detectability.json."""
+    """Measure the detectability of lesions for every training; write detectability.json."""
     tasks = [
         LesionTask(radius, contrast)
         for radius in chosen["radius_mm"]
@@ -153,10 +153,10 @@ def measure(
 
 
 def sweep(chosen: ConfigDict, cohort: Cohort, folder: Path, found: Found) -> None:
-    """Train with every value of a setting, holding out every fold of patients: sweep.json.
+    """Train with every value of a setting, holding out each fold of patients; write sweep.json.
 
-    The same as train.py with --config.FIELD=VALUE --config.data.folds=N --config.data.fold=K for
-    each; scores are of the last validation, on the patients held out.
+    Each training equals train.py with --config.FIELD=VALUE --config.data.folds=N
+    --config.data.fold=K. The scores are those of its last validation, on the patients held out.
     """
     folds: dict[int, dict[float, dict[str, float]]] = {}
     for fold in range(chosen.folds):
@@ -173,7 +173,7 @@ def sweep(chosen: ConfigDict, cohort: Cohort, folder: Path, found: Found) -> Non
 
 
 def swept(chosen: ConfigDict, value: float, *, fold: int) -> ConfigDict:
-    """The sweep's training with one value of its setting, holding out one fold."""
+    """Return the sweep's configuration for one value of its setting and one fold held out."""
     own = chosen.config.copy_and_resolve_references()
     own.update_from_flattened_dict({chosen.field: value})
     own.data.folds, own.data.fold = chosen.folds, fold
@@ -183,14 +183,14 @@ def swept(chosen: ConfigDict, value: float, *, fold: int) -> ConfigDict:
 def write_report(
     about: dict[str, Any], names: Sequence[str], cohort: Cohort, folder: Path, found: Found
 ) -> None:
-    """The page, its figures and its tables."""
+    """Write the page, its figures and its tables."""
     runs = dict(zip(names, cohort.runs(names, found), strict=True))
     about = about | {"made": _made(found)}
     report.write(folder, about=about, runs=runs, found=found)
 
 
 def _made(found: Found) -> str:
-    """Where, in what time and by which code the stages were done."""
+    """Return one sentence on the time, device and code of the stages."""
     records = [json.loads((folder / DONE).read_text()) for folder in found.values()]
     taken = duration(sum(record["seconds"] for record in records))
     where = sorted({record.get("device", "a device not noted") for record in records})
@@ -199,7 +199,7 @@ def _made(found: Found) -> str:
 
 
 def origin() -> dict[str, str]:
-    """The device and the code, to stand beside what they made."""
+    """Return the device and the code, for the record of what they made."""
     device = f"{jax.device_count()} {jax.devices()[0].device_kind}"
     if jax.default_backend() == "cpu":
         device = f"{os.cpu_count()} CPU cores"

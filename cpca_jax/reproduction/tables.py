@@ -1,4 +1,4 @@
-"""The tables of a reproduction: what its stages left as numbers, as rows to read."""
+"""The tables of a reproduction: the numbers of its stages as rows of text."""
 
 import csv
 import itertools
@@ -55,7 +55,7 @@ def sweep_heads() -> tuple[str, ...]:
 
 
 def read_slices(path: Path) -> dict[str, list[dict[str, str]]]:
-    """Rows of a slices.csv by method, in order of appearance."""
+    """Return the rows of a slices.csv by method, in order of appearance."""
     methods: dict[str, list[dict[str, str]]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
@@ -64,11 +64,11 @@ def read_slices(path: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def table_rows(methods: Methods, *, printed: bool = False) -> Rows:
-    """Each method's means with their intervals.
+    """Return each method's means with their intervals.
 
     Args:
-        methods: scores of the same slices in the same order by method, as slices.csv has them.
-        printed: put the deck's own numbers beside them.
+        methods: The scores by method, of the same slices in the same order, as in slices.csv.
+        printed: True to put the deck's numbers beside them.
     """
     rows: Rows = []
     for method, slices in methods.items():
@@ -85,7 +85,7 @@ def table_rows(methods: Methods, *, printed: bool = False) -> Rows:
 
 
 def step_rows(methods: Methods) -> Rows:
-    """How each method differs from the one above it, metric by metric, with p."""
+    """Return the difference of each method from the one above it, by metric, with p."""
     names = list(methods)
     return [
         (method, above, *(_difference(methods[method], methods[above], m) for m in drawn()))
@@ -94,7 +94,7 @@ def step_rows(methods: Methods) -> Rows:
 
 
 def column(slices: Sequence[Mapping[str, str]], metric: str) -> Values:
-    """One metric of a method's slices."""
+    """Return one metric of a method's slices."""
     return np.array([float(row[metric]) for row in slices])
 
 
@@ -115,11 +115,11 @@ def _difference(
 
 
 def detectability_rows(found: Iterable[Mapping[str, Any]], methods: Methods) -> Rows:
-    """d', AUC and gains of each method, a loss of d' that is no chance marked.
+    """Return d', AUC and gains of each method; a loss of d' beyond chance is marked.
 
     Args:
-        found: rows of detectability.json.
-        methods: rows of slices.csv by method, for what each gains in PSNR.
+        found: The rows of detectability.json.
+        methods: The rows of slices.csv by method, for the gain of each in PSNR.
     """
     psnr = {name: float(column(rows, "psnr").mean()) for name, rows in methods.items()}
     rows: Rows = []
@@ -140,10 +140,10 @@ def detectability_rows(found: Iterable[Mapping[str, Any]], methods: Methods) -> 
 
 
 def sweep_rows(folds: Mapping[int, Mapping[float, Mapping[str, float]]]) -> Rows:
-    """Mean over folds and their range for each value of the swept setting.
+    """Return the mean over folds and their range for each value of the swept setting.
 
     Args:
-        folds: scores by metric, by value, by fold; every fold has the same values.
+        folds: The scores by fold, by value and by metric; every fold has the same values.
     """
     rows: Rows = []
     for value in sorted(next(iter(folds.values()))):
@@ -157,7 +157,7 @@ def sweep_rows(folds: Mapping[int, Mapping[float, Mapping[str, float]]]) -> Rows
 
 
 def best_values(folds: Mapping[int, Mapping[float, Mapping[str, float]]]) -> dict[str, float]:
-    """By metric, the value with the best mean over folds."""
+    """Return the value with the best mean over folds, by metric."""
 
     def mean(metric: str, value: float) -> float:
         means = sum(scores[value][metric] for scores in folds.values()) / len(folds)

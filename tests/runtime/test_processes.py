@@ -190,5 +190,5 @@ def test_stopped_is_not_done(tmp_path):
     process.send_signal(signal.SIGTERM)
     code, said, complained = ended(process)
     assert code == launch.STOPPED, complained
-    assert "run the same command again to go on" in said
+    assert "run the same command again to continue" in said
     assert "done:" not in said
