@@ -145,7 +145,7 @@ def test_what_cannot_be_measured_is_said(name: str) -> None:
 def test_pixels_too_coarse_are_said() -> None:
     found = calibrate(grainy(), spacing_mm=4.0)
     assert found.scanner == DEFAULT_SCANNER
-    assert "pixels of 4 mm, must be 1.5 mm or smaller" in found.note
+    assert "pixels of 4 mm; must be 1.5 mm or smaller" in found.note
 
 
 def test_impossible_slices_are_refused() -> None:

@@ -155,13 +155,13 @@ def test_rois_reach_three_radii_of_the_largest_lesion() -> None:
 
 
 def test_impossible_places_and_lesions_are_refused() -> None:
-    with pytest.raises(InputError, match="roi_pixels: 10, must be odd"):
+    with pytest.raises(InputError, match="roi_pixels: 10; it must be odd"):
         choose_places(tissue(), spacing_mm=1.0, roi_pixels=10, count=5, seed=1)
     with pytest.raises(InputError, match="0 places of flat soft tissue"):
         choose_places(tissue() - 500, spacing_mm=1.0, roi_pixels=11, count=5, seed=1)
     with pytest.raises(InputError, match="form: 'cube' is not one of sphere, disk"):
         LesionTask(3.0, -5.0, "cube")
-    with pytest.raises(InputError, match="radius_mm: 0, must be above 0"):
+    with pytest.raises(InputError, match="radius_mm: 0; it must be above 0"):
         LesionTask(0.0, -5.0)
 
 
