@@ -28,7 +28,7 @@ SMALL = Scanner(beam=FanBeam().coarser(8), cutoff_per_mm=0.17)
 
 
 def tissue(slices: int = 6, size: int = 96) -> np.ndarray:
-    """A square of soft tissue of 60 HU in air, with a bone and a ramp in its right half."""
+    """Return a square of soft tissue of 60 HU in air, with a bone and a ramp in its right half."""
     volume = np.full((slices, size, size), -1000.0, np.float32)
     volume[:, 8:-8, 8:-8] = 60.0
     volume[:, 40:56, 60:70] = 800.0
@@ -76,7 +76,7 @@ def test_the_edge_is_blurred_like_a_phantom() -> None:
 
 
 def overlapping(places: list[Place], *, edge: int, slices_apart: int) -> int:
-    """Pairs of ROIs that overlap, or do so as seen along z with too few slices between them."""
+    """Count pairs of ROIs that overlap in plane with too few slices between them."""
     return sum(
         max(abs(one.y - other.y), abs(one.x - other.x)) < edge
         and abs(one.z - other.z) <= slices_apart
@@ -255,5 +255,5 @@ def test_real_slices_have_flat_tissue_for_lesions(real_data: Path) -> None:
     untouched = extract_rois(with_lesions, places.absent, edge) - extract_rois(
         full, places.absent, edge
     )
-    # What the blur's ringing leaves beside lesions; measured below 0.5 HU.
+    # The blur's ringing next to lesions was measured below 0.5 HU.
     assert np.abs(untouched).max() < 2

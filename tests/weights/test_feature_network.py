@@ -52,7 +52,7 @@ def arrays():
 
 @pytest.fixture(scope="module")
 def vgg16_cache(tmp_path_factory):
-    """A cache into which VGG16 has been converted once."""
+    """Return a cache that holds the converted VGG16."""
     cache = tmp_path_factory.mktemp("cache")
     load_feature_network("vgg16", tap="relu2_2", cache=cache)
     return cache
@@ -227,7 +227,7 @@ def test_poisoned_pickles_are_refused_and_nothing_runs(tmp_path, serialisation):
 
 
 def _write_legacy(path, monkeypatch, *, shape=(3,), count=3, wrap=None):
-    """A legacy file written with stand-ins for the classes of PyTorch in 2017."""
+    """Write a legacy file with stand-ins for the classes of PyTorch in 2017."""
     modules = {name: types.ModuleType(name) for name in ("torch", "torch._utils")}
     modules["torch.nn.parameter"] = types.ModuleType("torch.nn.parameter")
 
@@ -345,7 +345,7 @@ def test_no_home_folder_is_survived(no_home):
 
 
 class _Server(http.server.ThreadingHTTPServer):
-    """Sends the golden `.h5`, and counts; `lost` replies break off."""
+    """A server that sends the golden `.h5` and counts requests; `lost` replies break off."""
 
     daemon_threads = True
     requests, lost = 0, 0

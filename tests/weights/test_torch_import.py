@@ -64,7 +64,7 @@ class Case:
         self.shapes = shapes_of(self.network)
 
     def difference(self, params):
-        """Largest absolute difference of our answer from PyTorch's."""
+        """Return the largest absolute difference between our answer and PyTorch's."""
         channels_last = np.moveaxis(self.input, 1, -1)
         slab = channels_last if self.input.ndim == 5 else channels_last[:, None]
         ours = jax.jit(self.network.apply)({"params": params}, jnp.asarray(slab))
@@ -303,7 +303,7 @@ def test_broken_and_missing_files_are_refused(tmp_path, cnn, ending):
 
 
 def configuration(tmp_path, **changes):
-    """A tiny experiment whose store does not exist."""
+    """Return a tiny experiment whose store does not exist."""
     chosen = {"model__fields": {}, "data__patch": 24} | changes
     return tiny.configuration(tmp_path / "no-store", **chosen)
 
