@@ -47,8 +47,8 @@ class CPCA(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     allowed_slices = (1, 3, 5, 7, 9)
-    # The edge of the square that one pixel of the answer sees; the smallest slice of which the
-    # encoder leaves a pixel.
+    # The edge of the square that one pixel of the answer sees, and the smallest slice for which
+    # the encoder's last map still has a pixel.
     receptive_field = 17
     smallest_edge = 9
 

@@ -27,13 +27,13 @@ def white(seed: int, count: int, sd: float = 10.0) -> np.ndarray:
 
 
 def channel_signal(strength: float) -> np.ndarray:
-    """A signal of a given norm that the channels can make, its mean removed."""
+    """Return a signal of a given norm that the channels can make, with its mean removed."""
     signal = (LG - LG.mean(axis=0)) @ np.array([1.0, 0.5, -0.3, 0.2, 0.1])
     return (strength * signal / np.linalg.norm(signal)).reshape(EDGE, EDGE)
 
 
 def normal_auc(index: float) -> float:
-    """Phi(d'/sqrt 2)."""
+    """Return Phi(d'/sqrt 2)."""
     return float(scipy.special.ndtr(index / math.sqrt(2)))
 
 

@@ -1,4 +1,4 @@
-"""Intervals and tests that count patients: coverage, exact p-values, what is refused."""
+"""Intervals and tests that count patients: coverage, exact p-values, refusals."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from cpca_jax.metrics.statistics import mean_interval, paired_test
 
 
 def clustered(seed: int, patients: int, slices: int = 10) -> tuple[np.ndarray, list[str]]:
-    """Values whose patients differ more than their slices; the true mean is 3."""
+    """Draw values that differ more between patients than within; the true mean is 3."""
     random = np.random.default_rng(seed)
     own = random.normal(0, 1, (patients, 1))
     values = 3 + own + random.normal(0, 0.5, (patients, slices))

@@ -27,7 +27,7 @@ OF_SLOPE = {
 
 
 def linear(slope, size):
-    """A critic whose gradient has norm `slope` over all pixels, whatever the image size."""
+    """Return a critic whose gradient has norm `slope` over all pixels, for any image size."""
 
     def critic(images):
         return slope / size * jnp.sum(images, axis=(1, 2, 3))
@@ -36,7 +36,7 @@ def linear(slope, size):
 
 
 def quadratic(images):
-    """A critic whose gradient at x is x."""
+    """Return a critic whose gradient at x is x."""
     return 0.5 * jnp.sum(images**2, axis=tuple(range(1, images.ndim)))
 
 
@@ -70,7 +70,7 @@ def test_the_norm_is_over_all_pixels_not_over_columns(key):
 
 
 def test_as_released_sums_over_rows(key):
-    """Along y in every column, as in the code, not along x."""
+    """The sum runs along y in every column, as in the released code, not along x."""
     real, fake = jax.random.uniform(key, (2, 3, 8, 8, 1))
     one_row = PENALTIES["as_released"](lambda x: jnp.sum(x[:, 2], axis=(1, 2)), key, real, fake)
     one_column = PENALTIES["as_released"](

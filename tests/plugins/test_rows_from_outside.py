@@ -1,6 +1,6 @@
-"""A metric, a penalty, a generator and a data set from modules of a user's own.
+"""A metric, a penalty, a generator and a data set from a user's own modules.
 
-The modules lie beside this file; none knows more than `import cpca_jax`, none has over 40 lines.
+The modules lie next to this file; each imports no more of the project than `cpca_jax` and has at most 40 lines.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""Files and folders are whole or not there, and theirs who may read them."""
+"""Files and folders that appear whole or not at all, and their permissions."""
 
 import errno
 import os
