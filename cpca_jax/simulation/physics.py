@@ -229,7 +229,7 @@ def variance(integrals: Sinogram, photons: Sinogram, electronic_noise: float) ->
         The variance, which has no unit.
     """
     # Logarithms are used because infinite photons times a vanishing transmission are undefined.
-    # At least one photon arrives; otherwise a ray through much metal had infinite variance.
+    # At least one photon arrives, or else a ray through much metal would have infinite variance.
     arriving = jnp.exp(jnp.maximum(jnp.log(photons) - integrals, 0.0))
     return 1 / arriving + (electronic_noise / arriving) ** 2
 

@@ -37,7 +37,7 @@ def test_memory_is_taken_from_the_system_once():
 
 
 @pytest.mark.parametrize("name", ["GLIBC_TUNABLES", "MALLOC_ARENA_MAX"])
-def test_who_has_chosen_is_let_be(name):
+def test_a_users_own_choice_is_respected(name):
     assert not memory.keep_freed({name: ""})
 
 
