@@ -107,13 +107,15 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], n
     figure, places = _side_by_side()
     for metric, axes in places.items():
         baseline = None
-        for name, lines in curves.items():
+        # A run from before a metric was added has no curve of it.
+        known = {name: [line for line in lines if metric in line] for name, lines in curves.items()}
+        for name, lines in known.items():
             epochs = [line["epoch"] for line in lines]
             axes.plot(epochs, [line[metric] for line in lines], marker="o", ms=3, label=name)
             baseline = lines[-1].get(f"low_{metric}") if lines else baseline
         if baseline is not None:
             axes.axhline(baseline, color="0.5", linestyle="--", label="low dose")
-        shown = [value for lines in curves.values() for value in _usual(lines, metric)]
+        shown = [value for lines in known.values() for value in _usual(lines, metric)]
         if shown:
             _limit(axes, [*shown, *([] if baseline is None else [baseline])])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

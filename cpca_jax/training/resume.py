@@ -26,6 +26,7 @@ RESUME_MAY_CHANGE = (
     "train.keep_every",
     "train.validation_slices",
     "evaluation.batch",
+    "plugins",
     "compute.devices",
     "compute.rematerialise",
     "compute.resident",

@@ -93,10 +93,10 @@ def test_a_missing_run_is_named(store, tmp_path):
 
 def test_rows_are_means_over_slices_in_order_of_appearance():
     def score(method, patient, psnr):
-        return SliceScore(method, "s", patient, 0, psnr, 0.5, 1.0, -2.0, 0.1)
+        return SliceScore(method, "s", patient, 0, {"psnr": psnr, "ssim": 0.5})
 
     rows = report.make_rows([score("b", "p", 20.0), score("a", "p", 10.0), score("b", "q", 30.0)])
-    assert [(r.method, r.psnr, r.slices, r.patients) for r in rows] == [
+    assert [(r.method, r.scores["psnr"], r.slices, r.patients) for r in rows] == [
         ("b", 25.0, 2, 2),
         ("a", 10.0, 1, 1),
     ]
@@ -110,3 +110,13 @@ def test_the_busiest_place_lies_in_structured_tissue():
     row, column = case_figure.busiest_place(image)
     assert 96 <= row < 192
     assert 192 <= column < 288
+
+
+def test_a_run_from_before_a_metric_was_added_has_no_curve_of_it(tmp_path):
+    scores = {"psnr": 20.0, "ssim": 0.5, "perceptual": 1.0}
+    old = [{"epoch": epoch} | scores for epoch in (0, 1)]
+    new = [line | {"low_ssim": 0.4} for line in old]
+    for line in old:
+        del line["ssim"]
+    report.draw_curves(tmp_path / "curves.png", {"old": old, "new": new}, "note")
+    assert (tmp_path / "curves.png").stat().st_size > 1000
