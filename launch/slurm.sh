@@ -5,8 +5,8 @@
 #   CONFIG=configs/red_cnn.py RUN=runs/red_cnn sbatch --nodes=2 launch/slurm.sh --config.train.seed=1
 #
 # To change: the #SBATCH lines, for your cluster (--ntasks-per-node is the number of GPUs per
-# node), and the four variables below them, here or in the environment. All nodes must see the checkout,
-# STORE and RUN under the same path.
+# node), and the four variables below them, here or in the environment. All nodes must see the
+# checkout, STORE and RUN under the same path.
 #
 # There is one process per GPU because of JAX's detection of Slurm: each task takes the GPU of its
 # number on the node. A task must therefore see all GPUs of its node: do not use --gpus-per-task.

@@ -33,7 +33,7 @@ _ONLY = flags.DEFINE_list(
 _DRY = flags.DEFINE_bool(
     "dry_run",
     False,
-    "Print the stages to run and their estimated time, and run none.",
+    "Print each stage with its state and its time, and run none.",
     flag_values=PROGRAM.flags,
 )
 
@@ -68,9 +68,7 @@ def remember_plugins(deck: "ConfigDict", names: tuple[str, ...]) -> None:
         ConfigError: The configuration is that of one experiment, not of a reproduction.
     """
     if "trainings" not in deck or "sweep" not in deck:
-        raise ConfigError(
-            "--config: one experiment, must be a reproduction such as deck:demo"
-        )
+        raise ConfigError("--config: one experiment, must be a reproduction such as deck:demo")
     for training in deck.trainings.values():
         training.config.plugins = names
     deck.sweep.config.plugins = names
