@@ -1,5 +1,9 @@
 """Low-dose CT denoising with CPCA: 2D training under WGAN-GP, transfer to 3D, evaluation.
 
+Wherever code or documents say "the deck", they mean the slides of the talk that this project
+repeats: Shan et al., "Transfer Learning for Low-Dose CT Denoising", 2017; its method was published
+as CPCE in IEEE TMI 37(6), 2018.
+
 The names of `__all__` are imported when they are first used; `cpca_jax.api` shows them at work.
 """
 
@@ -41,7 +45,7 @@ __all__ = [
     "transfer",
 ]
 
-# Where each name is: a module, or "module:attribute".
+# The place of each name: a module, or "module:attribute".
 _PLACES = {
     "adversarial": "cpca_jax.objectives.losses:ADVERSARIAL",
     "collections": "cpca_jax.data.collections.sources",

@@ -1,4 +1,4 @@
-"""The programs as functions, for notebooks and scripts; `import cpca_jax as cpca` has them all.
+"""The programs as functions, for notebooks and scripts; `import cpca_jax as cpca` gives them all.
 
     store = cpca.make_phantoms("store", count=4)
     flat = cpca.train(cpca.config("cpca1:cpu", store=store, steps=400), "runs/flat")
@@ -38,12 +38,13 @@ def make_phantoms(
     """Make a store of seeded phantoms with a simulated low dose.
 
     Args:
-        output: the store's folder; must not exist, or be empty.
-        count: the phantoms; each is a patient, the last ones are for validation and testing.
-        slices: the slices of each.
-        size: rows and columns.
-        dose: the share of the full dose.
-        seed: the same seed gives the same store.
+        output: the store's folder; it must not exist yet, or must be empty.
+        count: the number of phantoms; each is one patient, and the last ones are for validation
+            and testing.
+        slices: the number of slices of each phantom.
+        size: the number of rows and of columns.
+        dose: the low dose as a share of the full dose.
+        seed: the seed of the store; the same seed gives the same store.
 
     Returns:
         The store's folder.
@@ -60,14 +61,14 @@ def make_phantoms(
 def config(
     name: str, *, store: Folder = "", run: Folder = "", steps: int | None = None
 ) -> ConfigDict:
-    """Return the configuration of an experiment, to be changed or trained.
+    """Return the configuration of an experiment, which can be changed before it is trained.
 
     Args:
         name: a built-in experiment, perhaps with a variant ("cpca3_transfer:cpu"), or the path of
             a file that ends in ".py".
-        store: what to train on.
+        store: the folder of the store to train on.
         run: for a transfer, the finished 2D run to start from.
-        steps: the generator updates of the run; by default as many as the experiment has.
+        steps: the number of generator updates; by default that of the experiment.
 
     Raises:
         ConfigError: no such experiment or variant.
@@ -85,10 +86,10 @@ def config(
 
 
 def train(experiment: ConfigDict | Mapping[str, Any] | Experiment, workdir: Folder) -> Path:
-    """Train an experiment to its end; called again after an interruption, it goes on.
+    """Train an experiment to its end; called again after an interruption, continue it.
 
     Args:
-        experiment: what `config` returns.
+        experiment: a configuration as `config` returns it.
         workdir: the folder of the run.
 
     Returns:
@@ -96,7 +97,7 @@ def train(experiment: ConfigDict | Mapping[str, Any] | Experiment, workdir: Fold
 
     Raises:
         InputError: an impossible configuration, or a store or run that cannot be used.
-        StoppedError: it was asked to stop.
+        StoppedError: the process was asked to stop.
     """
     from cpca_jax.programs import launch
     from cpca_jax.runs.config import parse
@@ -117,18 +118,18 @@ def evaluate(
     slices: int = 0,
     output: Folder | None = None,
 ) -> "Table":
-    """Score low dose and every run on one split of a store.
+    """Score the low dose and every run on one split of a store.
 
     Args:
-        runs: folders of trained runs.
-        store: a store of paired scans.
-        protocol: the definition of PSNR and SSIM.
-        split: the patients to score.
-        slices: the middle slices of each series; 0 for all.
-        output: the folder for tables and figures; None for none.
+        runs: the folders of trained runs.
+        store: the folder of a store of paired scans.
+        protocol: the name of the definition of PSNR and SSIM, a row of `protocols.PROTOCOLS`.
+        split: the split whose patients are scored.
+        slices: the number of middle slices of each series to score; 0 for all.
+        output: the folder for tables and figures; None writes neither.
 
     Returns:
-        The table; it prints with its definitions, and `rows` has the numbers.
+        The table; printing it shows its definitions too, and `rows` holds the numbers.
 
     Raises:
         InputError: an unknown protocol, a missing store or run, an empty split.

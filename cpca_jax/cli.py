@@ -7,7 +7,7 @@ from pathlib import Path
 from cpca_jax.registry import near
 from cpca_jax.runtime import logs
 
-# The first line of each program's docstring, here so that listing them imports none.
+# The first line of each program's docstring, repeated here so that listing them imports none.
 PROGRAMS = {
     "train": "Train a denoiser: one experiment, one configuration.",
     "evaluate": "Score trained runs on full slices against low dose: tables, scores, figures.",
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def start(name: str) -> None:
-    """Run one program on the arguments of this process, and exit as `programs.launch` says."""
+    """Run one program on the arguments of this process, and exit as `programs.launch` defines."""
     launch = importlib.import_module("cpca_jax.programs.launch")
     program = importlib.import_module(f"cpca_jax.programs.{name}")
     launch.run(program.PROGRAM, program.main)
@@ -47,6 +47,6 @@ def _usage() -> str:
     return "\n".join((
         "usage: cpca PROGRAM --FLAG=VALUE ...",
         "",
-        "Programs; each says more with --help:",
+        "Programs (--help after a program's name lists its flags):",
         *rows,
     ))

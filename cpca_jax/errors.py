@@ -1,12 +1,12 @@
-"""What a user can mend: bad input, bad configuration. Scripts turn these into exit code 2.
+"""Errors that a user can mend: bad input, bad configuration. Programs end with exit code 2.
 
-A message is one line: it names the thing (file base name or configuration key), the value
-found, and what would be right. It never contains a patient attribute.
+A message is one line: it names the thing (base name of a file, or configuration key), the value
+that was found, and what would be right. It never contains a patient attribute.
 """
 
 
 class InputError(Exception):
-    """Something given to the program is wrong; the program itself is not."""
+    """An input of the program is wrong; the program itself is not."""
 
 
 class ConfigError(InputError):
@@ -22,11 +22,11 @@ class DicomError(ScanError):
 
 
 class NotCTError(DicomError):
-    """A DICOM file is sound but no CT slice: another modality, a screenshot."""
+    """A DICOM file is sound but is not a CT slice: another modality, or a screenshot."""
 
 
 class LocalizerError(NotCTError):
-    """A scout view, which is no slice."""
+    """A DICOM file holds a scout view, which is not a slice."""
 
 
 class VolumeError(ScanError):
@@ -38,11 +38,11 @@ class StoreError(InputError):
 
 
 class OutputError(InputError):
-    """What was to be written cannot be, or must not be there."""
+    """An output cannot be written, or must not be written at this place."""
 
 
 class TakenError(OutputError):
-    """Another process has written the same output in the meantime."""
+    """Another process wrote the same output in the meantime."""
 
 
 class WeightsError(InputError):
@@ -50,8 +50,8 @@ class WeightsError(InputError):
 
 
 class CheckpointError(InputError):
-    """A checkpoint is missing, corrupt, or does not fit."""
+    """A checkpoint is missing or corrupt, or does not fit the experiment."""
 
 
 class StoppedError(Exception):
-    """Asked to stop, everything saved: nothing is wrong, and the same command goes on."""
+    """The program was asked to stop and saved everything; the same command continues its work."""

@@ -13,8 +13,8 @@ Row = TypeVar("Row")
 class Registry(Mapping[str, Row], Generic[Row]):
     """Rows of one kind by name, in the order in which they were registered.
 
-    A built-in row may be given as "module:attribute", which is imported when the row is first
-    looked up: whoever uses one row does not pay for the others.
+    A built-in row may be given as "module:attribute". It is then imported when it is first looked
+    up, so that a program which uses one row does not pay for the others.
     """
 
     def __init__(self, kind: str, rows: Mapping[str, Row | str]) -> None:
@@ -22,7 +22,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
 
         Args:
             kind: the noun for messages, such as "penalty".
-            rows: the rows, or where they are.
+            rows: the rows by name, or their places as "module:attribute".
         """
         self.kind = kind
         self._rows: dict[str, Row | str] = dict(rows)
@@ -31,7 +31,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
         """Add a row.
 
         Raises:
-            ConfigError: the name is taken, or is not a plain one.
+            ConfigError: the name is taken, or has characters other than letters, digits, "_", "-".
         """
         if not name.replace("_", "").replace("-", "").isalnum():
             raise ConfigError(
@@ -45,8 +45,9 @@ class Registry(Mapping[str, Row], Generic[Row]):
         """Return a row by the name that a configuration or a flag gives.
 
         Args:
-            name: of the row.
-            key: what the name was given as, such as "config.loss.penalty" or "--protocol".
+            name: the name of the row.
+            key: the configuration key or flag that gave the name, such as "config.loss.penalty"
+                or "--protocol".
 
         Raises:
             ConfigError: no such row; the message names the key, the rows and the nearest one.

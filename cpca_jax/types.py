@@ -13,18 +13,18 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float, Int16, Key, PyTree
 
-# Single slices, the critic's and the feature network's input.
+# Single slices, the input of the critic and of the feature network.
 Images = Float[Array, "batch y x 1"]
-# Slabs of neighbouring slices, every denoiser's input and output.
+# Slabs of neighbouring slices, the input and output of every denoiser.
 Slabs = Float[Array, "batch z y x 1"]
-# The slices a denoiser answers with: the slab's centres, slices - 1 fewer.
+# The slices that a denoiser returns: the slab's centres, slices - 1 fewer.
 Centres = Float[Array, "batch centres y x 1"]
 # One number per example.
 Scores = Float[Array, " batch"]
 Scalar = Float[Array, ""]
 RandomKey = Key[Array, ""]
 
-# A leaf of a tree: an array, or what stands for one (NumPy on the host, a shape, a sharding).
+# A leaf of a tree: an array, or its stand-in (a NumPy array on the host, a shape, a sharding).
 Leaf = Any
 # Nested dictionaries of arrays.
 Params = PyTree[Leaf]
@@ -32,12 +32,12 @@ Scalars = dict[str, Scalar]
 
 # A stored volume in Hounsfield units.
 VolumeHU = Int16[np.ndarray, "z y x"]
-# One slice of it.
+# One slice of such a volume.
 SliceHU = Int16[np.ndarray, "y x"]
 
-# What a critic scores: single slices, or slabs of neighbouring ones.
+# The input of a critic: single slices, or slabs of neighbouring slices.
 Examples = Float[Array, "batch *place 1"]
-# Scores examples; must not couple the examples of a batch.
+# A function that scores examples; it must not couple the examples of a batch.
 CriticFn = Callable[[Examples], Scores]
 
 
@@ -47,29 +47,29 @@ class DenoisingNetwork(Protocol):
 
     @property
     def slices(self) -> int:
-        """Neighbouring slices that one denoised slice is made from; odd."""
+        """The number of neighbouring slices that one denoised slice is made from; odd."""
         ...
 
     @property
     def dtype(self) -> DTypeLike:
-        """Type of the computation; parameters and answer are float32."""
+        """The dtype of the computation; parameters and answer are float32."""
         ...
 
     @property
     def smallest_edge(self) -> int:
-        """Rows and columns that a slice must have."""
+        """The smallest number of rows and of columns that a slice may have."""
         ...
 
     def __call__(self, x: Slabs) -> Centres:
         """Denoise (batch, z, y, x, 1) to (batch, z - slices + 1, y, x, 1)."""
 
-    # What every Flax module brings.
+    # Members that every Flax module has.
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __hash__(self) -> int: ...
 
     def init(self, *args: Any, **kwargs: Any) -> Any:
-        """Draw variables."""
+        """Draw the initial variables."""
         ...
 
     def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Hounsfield units and the network's range: said once, here.
+"""Hounsfield units and the network's range, both defined here only.
 
 A network sees a HU window mapped linearly to [0, 1] and clipped; the deck's code uses
 [-300, 300] HU (Shan et al. 2018, released code).
@@ -18,18 +18,18 @@ HIGHEST_HU = 32767
 
 
 def whole_hu(hu: Num[np.ndarray, "*shape"]) -> Int16[np.ndarray, "*shape"]:
-    """Rounded to whole HU and clipped to [-1024, 32767], as stores hold them."""
+    """Return values rounded to whole HU and clipped to [-1024, 32767], as stores hold them."""
     whole: Int16[np.ndarray, "*shape"] = np.clip(np.rint(hu), AIR_HU, HIGHEST_HU).astype(np.int16)
     return whole
 
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """A HU interval [low, high] that is mapped to [0, 1].
+    """An interval [low, high] in HU that is mapped to [0, 1].
 
     Attributes:
-        low: HU that becomes 0.
-        high: HU that becomes 1.
+        low: the value in HU that becomes 0.
+        high: the value in HU that becomes 1.
     """
 
     low: float
@@ -37,25 +37,25 @@ class Window:
 
     @property
     def width(self) -> float:
-        """Width in HU: an error of 1 in network range is this many HU."""
+        """The width in HU, which is also an error of 1 in network range."""
         return self.high - self.low
 
     def normalise(self, hu: ArrayLike) -> Array:
-        """HU to network range, float32, clipped to [0, 1]."""
+        """Convert HU to network range, float32, clipped to [0, 1]."""
         scaled = (jnp.asarray(hu, jnp.float32) - self.low) / self.width
         return jnp.clip(scaled, 0.0, 1.0)
 
     def to_hu(self, network_range: ArrayLike) -> Array:
-        """Network range to HU, float32; the inverse of `normalise` inside the window."""
+        """Convert network range to HU, float32; the inverse of `normalise` inside the window."""
         return jnp.asarray(network_range, jnp.float32) * self.width + self.low
 
     def contains(self, other: "Window") -> bool:
-        """Whether `other` lies inside this window."""
+        """Tell whether `other` lies inside this window."""
         return self.low <= other.low and other.high <= self.high
 
     def __str__(self) -> str:
         return f"[{self.low:g}, {self.high:g}] HU"
 
 
-# What slices are shown in: a soft-tissue window, that of the deck's second case study.
+# The window in which slices are shown: that of the deck's second case study, for soft tissue.
 DISPLAY = Window(-160, 240)

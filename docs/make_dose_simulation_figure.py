@@ -1,7 +1,8 @@
-"""Draw docs/dose_simulation.png and say its numbers: python docs/make_dose_simulation_figure.py.
+"""Draw docs/dose_simulation.png and print its numbers: python docs/make_dose_simulation_figure.py.
 
-Real quarter minus full dose against a quarter dose simulated from the full dose alone. Needs
-the folder mayo-2016 in CPCA_DATA, by default ../shared/data; takes two minutes of CPU.
+The figure compares real quarter minus full dose with a quarter dose simulated from the full dose
+alone. It needs the folder mayo-2016 in CPCA_DATA, by default ../shared/data, and takes two minutes
+of CPU.
 """
 
 import dataclasses
@@ -26,6 +27,7 @@ from cpca_jax.runtime import logs  # noqa: E402
 from cpca_jax.simulation.calibration import Calibration, calibrate  # noqa: E402
 from cpca_jax.simulation.noise import Spectrum, find_flat_patches, radial_spectrum  # noqa: E402
 from cpca_jax.simulation.physics import lower_dose  # noqa: E402
+from cpca_jax.types import VolumeHU  # noqa: E402
 from cpca_jax.units import AIR_HU  # noqa: E402
 
 DOSE, SEED = 0.25, 1
@@ -37,12 +39,12 @@ COLOURS = {"real": "#444444", "simulated": "#d95f02"}
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """What a quarter dose adds to a series.
+    """The noise that a quarter dose adds to a series.
 
     Attributes:
-        sd_hu: Standard deviation by tissue, HU; tissues with few pixels are left out.
-        flat_sd_hu: That in the flat patches, HU.
-        spectrum: Noise power spectrum in the flat patches.
+        sd_hu: The standard deviation by tissue, HU; tissues with few pixels are left out.
+        flat_sd_hu: The standard deviation in the flat patches, HU.
+        spectrum: The noise power spectrum in the flat patches.
     """
 
     sd_hu: dict[str, float]
@@ -52,7 +54,7 @@ class Noise:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One series: what its real and its simulated low dose add."""
+    """The noise that the real and the simulated quarter dose add to one series."""
 
     label: str
     kernel: str
@@ -61,22 +63,33 @@ class Comparison:
     simulated: Noise
 
     def ratio(self, tissue: str) -> float | None:
-        """Simulated over real standard deviation, None where there is too little tissue."""
+        """Return simulated over real standard deviation, None where there is too little tissue."""
         if tissue not in self.real.sd_hu:
             return None
         return self.simulated.sd_hu[tissue] / self.real.sd_hu[tissue]
 
 
 def find_mayo(folder: Path) -> Sequence[Pair]:
-    """The pairs of the challenge's slices in a folder of data."""
+    """Return the pairs of the challenge's slices in a folder of data."""
     found, _ = pairs.find_pairs(search.find_series(folder / "mayo-2016").series)
     return found
 
 
 def compare(pair: Pair) -> Comparison:
+    """Read both doses of a pair and compare them."""
+    return compare_doses(
+        pair.full.read(),
+        pair.low.read(),
+        spacing_mm=pair.full.spacing_mm[0],
+        label=pair.label,
+        kernel=pair.full.kernel,
+    )
+
+
+def compare_doses(
+    full: VolumeHU, real: VolumeHU, *, spacing_mm: float, label: str, kernel: str
+) -> Comparison:
     """Simulate a quarter dose, blind to the real one, and measure both."""
-    full, real = pair.full.read(), pair.low.read()
-    spacing_mm = pair.full.spacing_mm[0]
     fitted = calibrate(full, spacing_mm=spacing_mm)
     options = {"spacing_mm": spacing_mm, "dose": DOSE, "seed": SEED}
     simulated = lower_dose(full, scanner=fitted.scanner, **options)
@@ -94,13 +107,13 @@ def compare(pair: Pair) -> Comparison:
             radial_spectrum(residuals, spacing_mm=spacing_mm),
         )
 
-    return Comparison(pair.label, pair.full.kernel, fitted, measure(real), measure(simulated))
+    return Comparison(label, kernel, fitted, measure(real), measure(simulated))
 
 
 def tissues(
     full: Num[np.ndarray, "z y x"], spacing_mm: float
 ) -> dict[str, Bool[np.ndarray, "z y x"]]:
-    """Where which tissue is, from the blurred full dose, 2 mm from everything else."""
+    """Return the place of each tissue, from the blurred full dose, 2 mm from everything else."""
     blur = 2 / spacing_mm
     smooth = scipy.ndimage.gaussian_filter(full.astype(np.float32), (0, blur, blur))
     body = np.stack([scipy.ndimage.binary_fill_holes(image > -300) for image in smooth])
@@ -124,7 +137,7 @@ def tissues(
 
 
 def draw(path: Path, comparisons: Sequence[Comparison]) -> None:
-    """Bars of SD by tissue and curves of spectra, one row per kernel."""
+    """Draw bars of SD by tissue and curves of spectra, one row per kernel."""
     figure = Figure(figsize=(10, 7), layout="constrained")
     for row, (kernel, title) in zip(figure.subplots(2, 2), KERNELS.items(), strict=True):
         own = [one for one in comparisons if one.kernel == kernel]
@@ -165,7 +178,7 @@ def _draw_spectra(axes: Axes, own: Sequence[Comparison]) -> None:
 
 
 def main() -> None:
-    """Compare all series, say what was measured, draw."""
+    """Compare all series, print the measurements and draw."""
     folder = Path(os.environ.get("CPCA_DATA", CHECKOUT.parent / "shared" / "data"))
     comparisons = [compare(pair) for pair in find_mayo(folder)]
     for one in comparisons:

@@ -46,7 +46,7 @@ def test_every_name_is_there_and_listed():
 
 
 def test_a_name_is_the_same_before_and_after_its_module_was_imported():
-    """A subpackage of that name would take its place."""
+    """A subpackage of the same name would take its place."""
     for name in cpca.__all__:
         before = getattr(cpca, name)
         for package in (CHECKOUT / "cpca_jax").glob("*/__init__.py"):
@@ -66,7 +66,7 @@ def small(config):
 
 
 def test_the_example(tmp_path):
-    """That of `cpca_jax.api` and of the README, at a size of seconds."""
+    """The example of `cpca_jax.api` and of the README works, at a size of seconds."""
     store = tiny.write_store(tmp_path / "store")
     flat = cpca.train(small(cpca.config("cpca1:cpu", store=store, steps=2)), tmp_path / "flat")
     transfer = small(cpca.config("cpca3_transfer:cpu", store=store, run=flat, steps=2))

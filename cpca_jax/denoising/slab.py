@@ -29,7 +29,7 @@ def slab_bytes(model: Denoiser, shape: tuple[int, int], count: int) -> int:
         count: The number of denoised slices; the network sees `model.slices` - 1 more.
     """
     slab = jax.ShapeDtypeStruct((count + model.slices - 1, *shape), jnp.float32)
-    counted = slab_program(model).lower(model.params, slab).compile().memory_analysis()
+    counted = slab_program(model).lower(model.variables, slab).compile().memory_analysis()
     if counted is None:
         return 0
     return int(

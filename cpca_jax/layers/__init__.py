@@ -16,34 +16,34 @@ from cpca_jax.layers.conv2d import conv2d, deconv2d
 from cpca_jax.layers.conv3d import Features, Operation, along_z, slicewise
 from cpca_jax.types import Centres
 
-# What a denoiser may end with, and how its plain convolutions treat the border of a slice.
+# The last activations of a denoiser, and the ways in which plain convolutions treat a border.
 FINAL_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": nn.relu, "none": lambda x: x}
 PADDINGS = ("mirrored", "zeros")
 
 
-# Collection of batch normalisation's running moments; mutable in training only.
+# The collection of batch normalisation's running moments; mutable only in training.
 STATISTICS = "batch_stats"
 
 glorot = nn.initializers.glorot_uniform()
 
 
 def normal(sd: float) -> Initializer:
-    """Initialiser N(0, sd^2)."""
+    """Return an initialiser that draws from N(0, sd^2)."""
     return nn.initializers.normal(sd)
 
 
 def padded_conv2d(x: Array, kernel: Array) -> Array:
-    """Convolution that keeps the size: zeros around every layer's input."""
+    """Convolve and keep the size: the input is surrounded by zeros."""
     y, x_ = kernel.shape[0] // 2, kernel.shape[1] // 2
     return conv2d(x, kernel, pads=((y, y), (x_, x_)))
 
 
 def with_border(x: Features, padding: str, margin: int) -> tuple[Features, Operation]:
-    """What a plain chain of convolutions starts from, and the convolution its layers use.
+    """Return the slab that a plain chain of convolutions starts from, and the operation it uses.
 
     "mirrored": the slab is mirrored once at its border by `margin` pixels and the layers are
-    unpadded, so that the size comes out as it went in; `margin` pixels inside, the answer is that
-    of the unpadded network. "zeros": every layer pads its own input with zeros.
+    unpadded, so that the answer has the size of the slab; at least `margin` pixels inside, it is
+    the answer of the unpadded network. "zeros": every layer pads its own input with zeros.
     """
     if padding == "zeros":
         return x, padded_conv2d
@@ -52,29 +52,30 @@ def with_border(x: Features, padding: str, margin: int) -> tuple[Features, Opera
 
 
 def kernel_size(edge: int, number: int, slices: int) -> tuple[int, ...]:
-    """Kernel of layer `number` (from 1): the first (slices - 1) / 2 layers look at 3 slices.
+    """Return the kernel size of layer `number` (from 1).
 
-    CPCA's rule for its encoder (released code), here for every denoiser.
+    The first (slices - 1) / 2 layers look at 3 slices: CPCA's rule for its encoder (released
+    code), used here for every denoiser.
     """
     return (3, edge, edge) if number <= (slices - 1) // 2 else (edge, edge)
 
 
 def centre_slices(x: Features, outputs: int) -> Features:
-    """The `outputs` slices in the middle of z."""
+    """Return the `outputs` slices in the middle of z."""
     start = (x.shape[1] - outputs) // 2
     return x[:, start : start + outputs]
 
 
 class Conv(nn.Module):
-    """Unpadded convolution, 2D per slice or 3D, by the kernel's rank.
+    """Unpadded convolution, 2D per slice or 3D, depending on the kernel's rank.
 
     Attributes:
-        features: maps it makes.
+        features: the number of maps that it makes.
         kernel_size: (ky, kx) or (kz, ky, kx).
         use_bias: whether it adds a bias per map.
-        dtype: of the computation; parameters are float32.
+        dtype: the dtype of the computation; parameters are float32.
         operation: `conv2d` or `deconv2d`.
-        kernel_init: initialiser of the kernel; Glorot uniform as in the released code.
+        kernel_init: the initialiser of the kernel; Glorot uniform as in the released code.
     """
 
     features: int
@@ -104,20 +105,21 @@ class Deconv(Conv):
 
 
 class BatchNorm(nn.BatchNorm):
-    """Batch normalisation per map, moments over batch, z, y and x (Ioffe and Szegedy 2015).
+    """Batch normalisation per map, with moments over batch, z, y and x (Ioffe and Szegedy 2015).
 
-    Flax's own, told by the call whether it trains: where the collection of running moments is
-    mutable, and in training only, the batch's own moments normalise and the running ones move.
+    This is Flax's own layer, which here finds out by itself whether it trains: where the
+    collection of running moments is mutable, which is only so in training, the batch's own moments
+    normalise and the running ones move.
 
     Attributes:
-        momentum: what the running moments keep of themselves in a step.
-        epsilon: added to the variance.
-        frozen: use the running moments always, and leave them as they are.
-        dtype: of the answer; moments are float32.
+        momentum: the share of themselves that the running moments keep in a step.
+        epsilon: the term added to the variance.
+        frozen: whether to use the running moments always and leave them as they are.
+        dtype: the dtype of the answer; moments are float32.
     """
 
     frozen: bool = False
-    # The variance as the mean of squared deviations: the quicker E[x^2] - E[x]^2 cancels.
+    # The variance is the mean of squared deviations: the quicker E[x^2] - E[x]^2 loses digits.
     use_fast_variance: bool = False
 
     def __call__(self, x: Features) -> Features:  # type: ignore[override]
@@ -137,19 +139,19 @@ def chain(
     use_bias: bool,
     dtype: DTypeLike,
 ) -> Features:
-    """Convolutions conv1, conv2, ... one after the other, inside a denoiser's own call.
+    """Apply convolutions conv1, conv2, ... one after the other, inside a denoiser's own call.
 
     Args:
-        x: the slab.
-        layers: (edge of the kernel, maps) of each.
-        between: (number, maps) -> maps, after every layer but the last.
-        slices: of the denoiser; the first layers are 3 slices deep, see `kernel_size`.
+        x: the slab (batch, z, y, x, channel).
+        layers: the edge of the kernel and the number of maps of each layer.
+        between: a function (number, maps) -> maps, applied after every layer but the last.
+        slices: the denoiser's `slices`; the first layers are 3 slices deep, see `kernel_size`.
         padding: a row of PADDINGS, see `with_border`.
         use_bias: whether each layer adds a bias.
-        dtype: of the computation.
+        dtype: the dtype of the computation.
 
     Returns:
-        The last layer's maps, as large in plane as the slab.
+        The maps of the last layer, with as many rows and columns as the slab.
     """
     y, operation = with_border(x, padding, sum(edge // 2 for edge, _ in layers))
     for number, (edge, features) in enumerate(layers, start=1):
@@ -167,5 +169,5 @@ def chain(
 
 
 def as_answer(x: Features) -> Centres:
-    """The network's answer: float32 whatever the compute dtype."""
+    """Return the network's answer in float32, whatever the dtype of the computation."""
     return x.astype(jnp.float32)

@@ -1,15 +1,15 @@
 """One 2D convolution that stays on fast kernels at every order of differentiation.
 
 The gradient penalty differentiates a gradient. Left to itself, XLA then differentiates dilated
-convolutions and leaves its fast kernels (on CPU: 20 to 40 times slower for a stride of 2). But a
+convolutions and leaves its fast kernels (on a CPU, 20 to 40 times slower for a stride of 2). But a
 convolution y = C(x, w) is bilinear, and with its two adjoints
 
     T(g, w):  <g, C(x, w)> = <T(g, w), x>        the input adjoint (a transposed convolution)
     W(x, g):  <g, C(x, w)> = <W(x, g), w>        the kernel adjoint
 
-the derivatives of each of the three are the other two. So three functions that name each other as
-their derivatives are enough for gradients of any order, each evaluated by a first-order kernel:
-`convolution_forms` has these.
+the derivatives of each of the three are the other two. Three functions that name each other as
+their derivatives are therefore enough for gradients of any order, each evaluated by a first-order
+kernel of `conv2d_cpu.FORMS`.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ Kept = tuple[Array, Array]
 
 
 def _keep(function: Form) -> Callable[[Array, Array, Geometry], tuple[Array, Kept]]:
-    """The forward rule of a bilinear function: its value, and both operands for later."""
+    """Return the forward rule of a bilinear function: its value, and both operands for later."""
 
     def forward(a: Array, b: Array, geometry: Geometry) -> tuple[Array, Kept]:
         return function(a, b, geometry), (a, b)
@@ -71,7 +71,7 @@ _kernel_adjoint.defvjp(_keep(_kernel_adjoint), _kernel_adjoint_bwd)
 
 
 def same_pads(size: tuple[int, int], kernel: tuple[int, int], stride: int) -> Pads:
-    """Zero padding of TensorFlow's 'SAME': output size is the input size / stride, rounded up."""
+    """Return TensorFlow's 'SAME' zero padding: the output size is size / stride, rounded up."""
 
     def one_axis(length: int, width: int) -> tuple[int, int]:
         outputs = -(-length // stride)
@@ -95,8 +95,8 @@ def conv2d(
     Args:
         x: images, channels last.
         kernel: (ky, kx, channels in, channels out).
-        stride: the same in y and x.
-        pads: zeros before and after, in y and in x.
+        stride: the stride, the same in y and x.
+        pads: the number of zeros before and after, in y and in x.
     """
     if kernel.shape[:2] == (1, 1) and stride == 1 and pads == NO_PADDING:
         return jnp.einsum("nyxi,io->nyxo", x, kernel[0, 0])  # a plain matrix product is faster
@@ -106,10 +106,10 @@ def conv2d(
 def correlate(
     x: Float[Array, "n y x cin"], kernel: Float[Array, "ky kx cin cout"], *, pads: Pads
 ) -> Float[Array, "n y2 x2 cout"]:
-    """`conv2d` of stride 1 by a kernel that is never trained; arguments as there.
+    """Apply `conv2d` of stride 1 with a kernel that is never trained; the arguments are the same.
 
-    XLA's own rules differentiate it: a frozen network has one derivative, to its images, and
-    tracing the others for nothing takes a second.
+    XLA's own rules differentiate it: a frozen network needs one derivative, with respect to its
+    images, and tracing the others in vain takes a second.
     """
     geometry = Geometry(1, pads, x.shape, kernel.shape)
     if x.dtype == jnp.float32:
@@ -120,9 +120,9 @@ def correlate(
 def deconv2d(
     x: Float[Array, "n y x cin"], kernel: Float[Array, "ky kx cin cout"]
 ) -> Float[Array, "n y2 x2 cout"]:
-    """Transposed convolution of stride 1, unpadded: each pixel paints the kernel.
+    """Apply an unpadded transposed convolution of stride 1: each pixel adds the kernel.
 
-    Equals PyTorch's ConvTranspose2d with the kernel's axes moved from (cin, cout, ky, kx).
+    It equals PyTorch's ConvTranspose2d with the kernel's axes moved from (cin, cout, ky, kx).
     """
     ky, kx = kernel.shape[:2]
     return conv2d(x, kernel[::-1, ::-1], pads=((ky - 1, ky - 1), (kx - 1, kx - 1)))

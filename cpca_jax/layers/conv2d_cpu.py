@@ -1,14 +1,15 @@
-"""How a 2D convolution and its two adjoints are computed, on a CPU and elsewhere.
+"""The computation of a 2D convolution and of its two adjoints, on a CPU and elsewhere.
 
-Both columns of FORMS give the same numbers up to rounding. Elsewhere is XLA's own convolution and
-its transposes. On a CPU XLA has a fast kernel (YNNPACK) for convolutions without padding; with
-padding it falls back to a slower one, and it moves a padding that it sees back into the
-convolution. So there zeros are written out, behind a barrier.
+Both columns of FORMS give the same numbers up to rounding. Elsewhere, XLA's own convolution and its
+transposes are used. On a CPU, XLA has a fast kernel (YNNPACK) for convolutions without padding;
+with padding it falls back to a slower one, and it moves a padding that it sees back into the
+convolution. There the zeros are therefore written out, behind a barrier.
 
-A convolution of few channels spends its time on writing its maps: each tap's product is added up
-in one pass, together with whatever elementwise layer follows.
+A convolution of few channels spends its time on writing its maps: the products of all taps are
+added up in one pass, together with the elementwise layer that follows.
 
-bfloat16 is computed as accelerators do it: exact products, summed in float32, the sum rounded.
+bfloat16 is computed as accelerators do it: exact products are summed in float32, and the sum is
+rounded.
 """
 
 import dataclasses
@@ -21,17 +22,17 @@ from jax import Array, lax
 Pads = tuple[tuple[int, int], tuple[int, int]]
 NO_PADDING: Pads = ((0, 0), (0, 0))
 
-# One slice, or three neighbours of it, are few channels: 4 and 3 times faster on two cores.
+# One slice, or three neighbouring ones, are few channels: 4 and 3 times faster on two cores.
 _FEW_CHANNELS = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """What is constant in a convolution.
+    """The constants of a convolution.
 
     Attributes:
-        stride: the same in y and x.
-        pads: zeros before and after, in y and in x.
+        stride: the stride, the same in y and x.
+        pads: the number of zeros before and after, in y and in x.
         input_shape: (n, y, x, cin).
         kernel_shape: (ky, kx, cin, cout).
     """
@@ -46,7 +47,7 @@ Form = Callable[[Array, Array, Geometry], Array]
 
 
 def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    """Images (n, y, x, cin) and kernel (ky, kx, cin, cout) to maps (n, y2, x2, cout)."""
+    """Convolve images (n, y, x, cin) with (ky, kx, cin, cout) to maps (n, y2, x2, cout)."""
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -57,14 +58,14 @@ def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
 
 
 def input_adjoint(g: Array, kernel: Array, geometry: Geometry) -> Array:
-    """What of the maps `g` reaches each pixel of the images."""
+    """Return the adjoint with respect to the images: the part of `g` that reaches each pixel."""
     x = jax.ShapeDtypeStruct(geometry.input_shape, g.dtype)
     result: Array = jax.linear_transpose(lambda x: convolve(x, kernel, geometry), x)(g)[0]
     return result
 
 
 def kernel_adjoint(x: Array, g: Array, geometry: Geometry) -> Array:
-    """What of the maps `g` reaches each number of the kernel."""
+    """Return the adjoint with respect to the kernel: the part of `g` that reaches each weight."""
     kernel = jax.ShapeDtypeStruct(geometry.kernel_shape, g.dtype)
     result: Array = jax.linear_transpose(lambda kernel: convolve(x, kernel, geometry), kernel)(g)[0]
     return result
@@ -80,7 +81,7 @@ def _convolve_on_cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
 
 
 def _kernel_adjoint_on_cpu(x: Array, g: Array, geometry: Geometry) -> Array:
-    """Zeros written out: padding inside makes XLA's kernel 20 times slower for padding of 2."""
+    """Write the zeros out: padding inside makes XLA's kernel 20 times slower for a padding of 2."""
     if not _differs("kernel adjoint", geometry):
         return kernel_adjoint(x, g, geometry)
     padded, unpadded = _written_out(x, geometry)
@@ -88,7 +89,7 @@ def _kernel_adjoint_on_cpu(x: Array, g: Array, geometry: Geometry) -> Array:
 
 
 def _tap_by_tap(x: Array, kernel: Array) -> Array:
-    """An unpadded convolution as a sum over the kernel's taps, which XLA fuses into one pass."""
+    """Compute an unpadded convolution as a sum over the kernel's taps, which XLA fuses."""
     ky, kx, cin, cout = kernel.shape
     rows, columns = x.shape[1] - ky + 1, x.shape[2] - kx + 1
     y = jnp.zeros((x.shape[0], rows, columns, cout), x.dtype)
@@ -100,7 +101,7 @@ def _tap_by_tap(x: Array, kernel: Array) -> Array:
 
 
 def _written_out(x: Array, geometry: Geometry) -> tuple[Array, Geometry]:
-    """Images with their zeros in memory, where XLA leaves them; and what is left to compute."""
+    """Return images with their zeros in memory, where XLA leaves them, and the new geometry."""
     if geometry.pads == NO_PADDING:
         return x, geometry
     padded: Array = lax.optimization_barrier(jnp.pad(x, ((0, 0), *geometry.pads, (0, 0))))
@@ -108,7 +109,7 @@ def _written_out(x: Array, geometry: Geometry) -> tuple[Array, Geometry]:
 
 
 def _summed_wide(form: Form) -> Form:
-    """The form in float32, its answer in the dtype of its operands."""
+    """Return a form that computes in float32 and answers in the dtype of its operands."""
 
     def wide(a: Array, b: Array, geometry: Geometry) -> Array:
         summed = form(a.astype(jnp.float32), b.astype(jnp.float32), geometry)
@@ -118,7 +119,7 @@ def _summed_wide(form: Form) -> Form:
     return wide
 
 
-# Each form elsewhere and its form on a CPU.
+# The forms by name: first the one used elsewhere, then the one used on a CPU.
 FORMS: dict[str, tuple[Form, Form]] = {
     "convolve": (convolve, _summed_wide(_convolve_on_cpu)),
     "input adjoint": (input_adjoint, _summed_wide(input_adjoint)),
@@ -127,7 +128,7 @@ FORMS: dict[str, tuple[Form, Form]] = {
 
 
 def _differs(form: str, geometry: Geometry) -> bool:
-    """Whether a CPU computes float32 in its own way; where not, one form is less to trace."""
+    """Tell whether a CPU has its own way for float32; if not, there is one form less to trace."""
     padded = geometry.pads != NO_PADDING
     own = {
         "convolve": padded or geometry.kernel_shape[2] <= _FEW_CHANNELS,
@@ -138,7 +139,7 @@ def _differs(form: str, geometry: Geometry) -> bool:
 
 
 def evaluate(form: str, a: Array, b: Array, geometry: Geometry) -> Array:
-    """A row of FORMS, by the device that the program is compiled for."""
+    """Evaluate the row of FORMS that suits the device for which the program is compiled."""
     elsewhere, on_cpu = FORMS[form]
     if a.dtype == jnp.float32 and not _differs(form, geometry):
         return elsewhere(a, b, geometry)

@@ -1,8 +1,8 @@
 """3D layers by 2D operations: each output slice is a sum over its neighbours along z.
 
-Both forms give the same numbers up to rounding. Elsewhere than on a CPU the neighbours are laid
-side by side as channels. On a CPU that pass over three times the maps costs a tenth of the layer,
-and the operations the rest; there two output slices at a time are made by minimal filtering, with
+Both forms give the same numbers up to rounding. On accelerators, the neighbours are laid side by
+side as channels. On a CPU, that pass over three times the maps costs a tenth of the layer, and the
+operations cost the rest; there two output slices at a time are made by minimal filtering, with
 four operations instead of six (Winograd 1980; Lavin and Gray, CVPR 2016, section 4.1: F(2, 3)).
 """
 
@@ -13,7 +13,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 Features = Float[Array, "batch _ _ _ _"]
-# A kernel correlated with images, both 2D and channels last; bilinear.
+# A bilinear function of images and a kernel, both 2D with channels last.
 Operation = Callable[[Array, Array], Array]
 
 
@@ -27,10 +27,10 @@ def slicewise(operation: Operation, x: Features, kernel: Array) -> Features:
 def along_z(operation: Operation, x: Features, kernel: Array) -> Features:
     """Apply a 3D kernel, unpadded in z, once per slice.
 
-    Each slab is read once however many windows overlap in it.
+    Each slab is read once, however many windows overlap in it.
 
     Args:
-        operation: what is done in plane.
+        operation: the operation within a slice.
         x: slabs (batch, z, y, x, cin).
         kernel: (kz, ky, kx, cin, cout).
     """
@@ -46,9 +46,11 @@ def along_z(operation: Operation, x: Features, kernel: Array) -> Features:
 
 
 def _pays_in_pairs(x: Array, kernel: Array) -> bool:
-    """Three slices deep, pairs without a rest, and channels enough to make operations dear.
+    """Tell whether output slices are cheaper in pairs.
 
-    In bfloat16 sums of neighbours would be rounded before they are convolved.
+    This needs a kernel three slices deep, an even number of output slices, and enough channels to
+    make operations expensive. In bfloat16, sums of neighbours would be rounded before they are
+    convolved.
     """
     kz, cin = kernel.shape[0], kernel.shape[-2]
     pairs, rest = divmod(x.shape[1] - kz + 1, 2)
@@ -56,7 +58,7 @@ def _pays_in_pairs(x: Array, kernel: Array) -> bool:
 
 
 def _side_by_side(operation: Operation, x: Array, kernel: Array) -> Array:
-    """One operation with kz times the channels."""
+    """Apply one operation to kz times as many channels."""
     kz, *in_plane, cin, cout = kernel.shape
     outputs = x.shape[1] - kz + 1
     neighbours = jnp.concatenate([x[:, k : k + outputs] for k in range(kz)], axis=-1)
@@ -65,7 +67,7 @@ def _side_by_side(operation: Operation, x: Array, kernel: Array) -> Array:
 
 
 def _in_pairs(operation: Operation, x: Array, kernel: Array) -> Array:
-    """Two output slices from four operations; one pair at a time, which both cores share evenly."""
+    """Make two output slices from four operations, one pair at a time to load two cores evenly."""
     first, middle, last = kernel
     even, odd = (first + middle + last) / 2, (first - middle + last) / 2
     slices: list[Array] = []

@@ -1,4 +1,4 @@
-"""How an image is scored: one registry of metrics, named protocols, statistics, observers."""
+"""Scoring of images: one registry of metrics, named protocols, statistics, observers."""
 
 from cpca_jax.metrics.table import METRICS, Compared, Metric, register
 from cpca_jax.types import Scores

@@ -1,7 +1,8 @@
 """Image metrics, one value per image. The data range is never guessed: it has no default.
 
-Agree with scikit-image's `peak_signal_noise_ratio` and `structural_similarity` for the same
-settings (tests/test_metrics.py). Which settings make which paper's numbers is in `protocols`.
+They agree with scikit-image's `peak_signal_noise_ratio` and `structural_similarity` for the same
+settings (tests/metrics/test_image.py). `protocols` holds the settings that reproduce the numbers
+of each paper.
 """
 
 import math
@@ -21,15 +22,15 @@ ImageBatch = Float[Array | np.ndarray, "batch y x *one"]
 
 
 def rmse(prediction: ImageBatch, target: ImageBatch) -> Scores:
-    """Root mean squared error per image, in the unit of the images."""
+    """Return the root mean squared error per image, in the unit of the images."""
     return jnp.sqrt(_mean_squared_error(prediction, target))
 
 
 def bias(prediction: ImageBatch, target: ImageBatch) -> Scores:
-    """Mean error per image over the pixels whose target lies strictly between 0 and 1.
+    """Return the mean error per image over the pixels whose target lies strictly in (0, 1).
 
-    For images mapped to [0, 1]: what was clipped at either end of the window says nothing about
-    brightness. 0 where no pixel lies inside.
+    Images are mapped to [0, 1]: pixels that were clipped at either end of the window say nothing
+    about brightness. The result is 0 where no pixel lies inside.
     """
     prediction, target = jnp.asarray(prediction), jnp.asarray(target)
     inside = ((target > 0) & (target < 1)).astype(jnp.float32)
@@ -39,11 +40,11 @@ def bias(prediction: ImageBatch, target: ImageBatch) -> Scores:
 
 
 def psnr(prediction: ImageBatch, target: ImageBatch, *, data_range: float) -> Scores:
-    """Peak signal-to-noise ratio per image in dB: 10 log10(data_range^2 / MSE).
+    """Return the peak signal-to-noise ratio per image in dB, 10 log10(data_range^2 / MSE).
 
     Args:
-        prediction: images to judge.
-        target: their reference.
+        prediction: the images to judge.
+        target: the reference images.
         data_range: the peak, in the unit of the images.
     """
     error = _mean_squared_error(prediction, target)
@@ -60,17 +61,17 @@ def ssim(
     sigma: float = 1.5,
     sample_covariance: bool = True,
 ) -> Scores:
-    """Structural similarity per image (Wang et al. 2004), mean over full windows only.
+    """Return the structural similarity per image (Wang et al. 2004), averaged over full windows.
 
-    Only windows that lie inside the image count, which is scikit-image's cropped border.
+    Only windows that lie inside the image count; scikit-image crops the border likewise.
 
     Args:
-        prediction: images to judge.
-        target: their reference.
-        data_range: enters the stabilising constants (0.01 range)^2 and (0.03 range)^2.
+        prediction: the images to judge.
+        target: the reference images.
+        data_range: the range in the stabilising constants (0.01 range)^2 and (0.03 range)^2.
         weights: "uniform" (scikit-image's default) or "gaussian" (Wang et al.).
-        size: window edge in pixels, odd.
-        sigma: of the Gaussian window, pixels.
+        size: the edge of the window in pixels, odd.
+        sigma: the standard deviation of the Gaussian window in pixels.
         sample_covariance: divide by N - 1 (scikit-image's default) instead of N (Wang et al.).
     """
     x, y = _grey(prediction), _grey(target)
@@ -103,7 +104,7 @@ WINDOWS: dict[str, Callable[[int, float], Sequence[float]]] = {
 
 
 class _Moments(NamedTuple):
-    """Means, variances and covariance of two images around each pixel: (batch, y, x) each."""
+    """The means, variances and covariance of two images around each pixel, each (batch, y, x)."""
 
     mean_x: Array
     mean_y: Array
@@ -113,21 +114,21 @@ class _Moments(NamedTuple):
 
 
 def _window_moments(inner: _Moments, taps: Sequence[float], *, axis: int) -> _Moments:
-    """Moments of windows that are made of smaller windows side by side along an axis.
+    """Return the moments of windows that consist of smaller windows side by side along an axis.
 
-    By the law of total variance: the mean of the inner variances plus the variance of the inner
-    means, each taken around its own mean. The textbook E[x^2] - E[x]^2 loses in float32 the digits
-    that a comparison to 1e-6 needs.
+    The law of total variance gives them: the mean of the inner variances plus the variance of the
+    inner means, each taken around its own mean. In float32, the textbook E[x^2] - E[x]^2 loses the
+    digits that a comparison to 1e-6 needs.
     """
     outputs = inner.mean_x.shape[axis] - len(taps) + 1
 
     def weighted(values: Callable[[Callable[[Array], Array]], Array]) -> Array:
-        """The weighted sum over the inner windows; `values` says of what, given how to get one."""
+        """Sum over the inner windows; `values` computes a window's value with a given slicer."""
         total: Array = jnp.zeros((), jnp.float32)
         for k, tap in enumerate(taps):
             at = partial(lax.slice_in_dim, start_index=k, limit_index=k + outputs, axis=axis)
             total += tap * values(at)
-        fixed: Array = lax.optimization_barrier(total)  # else XLA computes it for every tap again
+        fixed: Array = lax.optimization_barrier(total)  # else XLA repeats it for every tap
         return fixed
 
     x, y = weighted(lambda at: at(inner.mean_x)), weighted(lambda at: at(inner.mean_y))

@@ -1,9 +1,9 @@
-"""Channelised Hotelling observer: how well a known lesion can be told from its absence.
+"""Channelised Hotelling observer: it measures how well a known lesion is told from its absence.
 
 An image is reduced to its responses to a few channels, as in early vision; the best linear
 decision on them is the observer (Myers and Barrett, J Opt Soc Am A 4:2447, 1987; Gallas and
 Barrett, J Opt Soc Am A 20:1725, 2003). Channels have the parameters of the LCD-CT toolbox (FDA,
-DIDSR/LCD_CT). Pure NumPy, float64.
+DIDSR/LCD_CT). Everything is NumPy in float64.
 """
 
 import dataclasses
@@ -17,14 +17,14 @@ from jaxtyping import Float
 
 from cpca_jax.errors import InputError
 
-# ROIs with and without a lesion need not be equally many: their number has no name.
+# The numbers of ROIs with and without a lesion may differ, so their axis has no name.
 Rois = Float[np.ndarray, "_ y x"]
 Channels = Float[np.ndarray, "pixels channels"]
 Responses = Float[np.ndarray, "_ directions"]
 Scores = Float[np.ndarray, " _"]
 
-# Singular values of channels and eigenvalues of covariances below this share of the largest are
-# rounding.
+# Singular values of channels and eigenvalues of covariances below this share of the largest one
+# are rounding errors.
 _NEGLIGIBLE = 1e-10
 _TRAINING_SHARE = 0.5
 _NORMAL_95 = 1.96
@@ -32,7 +32,7 @@ _NORMAL_95 = 1.96
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """Mean over readers and mean plus and minus 1.96 standard deviations over readers.
+    """The mean over readers, and the mean plus and minus 1.96 standard deviations over readers.
 
     Readers are random halves of the same ROIs, so that their standard deviation is a delete-half
     jackknife estimate of the error of the whole (Shao and Wu, Ann Stat 17:1176, 1989). It is a
@@ -48,13 +48,13 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True)
 class Detectability:
-    """What the observer makes of one task.
+    """The observer's result for one task.
 
     Attributes:
-        d_primes: detectability index by reader.
-        aucs: area under the ROC curve by reader.
-        present: signal-present ROIs, training and test together.
-        absent: signal-absent ROIs.
+        d_primes: the detectability index of each reader.
+        aucs: the area under the ROC curve of each reader.
+        present: the number of signal-present ROIs, training and test together.
+        absent: the number of signal-absent ROIs, training and test together.
     """
 
     d_primes: tuple[float, ...]
@@ -64,30 +64,30 @@ class Detectability:
 
     @property
     def d_prime(self) -> Spread:
-        """Detectability index; below 0 where the lesion is not found."""
+        """The detectability index; below 0 where the lesion is not found."""
         return _spread(np.asarray(self.d_primes))
 
     @property
     def auc(self) -> Spread:
-        """Area under the ROC curve; the interval may pass 1."""
+        """The area under the ROC curve; the interval may pass 1."""
         return _spread(np.asarray(self.aucs))
 
     def gain_over(self, other: "Detectability") -> Spread:
-        """Difference to the d' of another method, reader by reader.
+        """Return the gain in d' over another method, reader by reader.
 
-        Only for ROIs of the same places in the same order, observed with the same seed: then a
-        reader of one method has the same training and test places as that of the other.
+        This requires ROIs of the same places in the same order, observed with the same seed: then
+        a reader of one method has the same training and test places as that of the other.
         """
         return _spread(np.asarray(self.d_primes) - np.asarray(other.d_primes))
 
 
 def laguerre_gauss(roi_pixels: int, pixel_mm: float, radius_mm: float) -> Channels:
-    """Five Laguerre-Gauss channels: exp(-pi r^2/h^2) L_j(2 pi r^2/h^2), h 2/3 of the diameter.
+    """Return five Laguerre-Gauss channels, exp(-pi r^2/h^2) L_j(2 pi r^2/h^2).
 
     Args:
-        roi_pixels: edge of the ROI.
-        pixel_mm: pixel size.
-        radius_mm: of the lesion.
+        roi_pixels: the edge of the ROI in pixels.
+        pixel_mm: the pixel size in mm.
+        radius_mm: the radius of the lesion in mm; h is 2/3 of the diameter.
 
     Returns:
         One column per channel, of norm 1.
@@ -101,7 +101,7 @@ def laguerre_gauss(roi_pixels: int, pixel_mm: float, radius_mm: float) -> Channe
 
 
 def dense_difference_of_gaussians(roi_pixels: int, pixel_mm: float, radius_mm: float) -> Channels:
-    """Ten differences of Gaussians: a_0 0.005 cycles/pixel, alpha 1.4, Q 1.67.
+    """Return ten differences of Gaussians: a_0 0.005 cycles/pixel, alpha 1.4, Q 1.67.
 
     Frequencies are per pixel, so that the pixel size and the lesion do not matter.
     """
@@ -110,13 +110,18 @@ def dense_difference_of_gaussians(roi_pixels: int, pixel_mm: float, radius_mm: f
 
 
 def sparse_difference_of_gaussians(roi_pixels: int, pixel_mm: float, radius_mm: float) -> Channels:
-    """Three differences of Gaussians: a_0 0.015 cycles/pixel, alpha 2, Q 2; else as the dense."""
+    """Return three differences of Gaussians: a_0 0.015 cycles/pixel, alpha 2, Q 2.
+
+    Frequencies are per pixel, as those of the dense ones.
+    """
     del pixel_mm, radius_mm
     return _difference_of_gaussians(roi_pixels, 3, 0.015, 2.0, 2.0)
 
 
 def gabor(roi_pixels: int, pixel_mm: float, radius_mm: float) -> Channels:
-    """Sixteen Gabor channels: four octave bands below 1/8 cycle/pixel, four angles, phase 0.
+    """Return sixteen Gabor channels: four octave bands below 1/8 cycle/pixel, four angles.
+
+    The phase is 0.
 
     Frequencies are per pixel, so that the pixel size and the lesion do not matter.
     """
@@ -150,11 +155,11 @@ def observe(
     The mean of each ROI is removed first. The same seed and numbers of ROIs give the same halves.
 
     Args:
-        present: ROIs with the lesion in the middle.
-        absent: ROIs without it.
-        channels: of ROIs of that size.
-        readers: random halves.
-        seed: of the halves.
+        present: the ROIs with the lesion in the middle.
+        absent: the ROIs without it.
+        channels: the channels for ROIs of that size.
+        readers: the number of readers, each a random half.
+        seed: the seed of the halves.
 
     Raises:
         InputError: fewer than two readers, ROIs that do not fit the channels, or too few of them.
@@ -174,18 +179,19 @@ def observe(
 
 
 def respond(rois: Rois, channels: Channels) -> Responses:
-    """Responses of the channels to ROIs whose means are removed.
+    """Return the responses of the channels to ROIs whose means are removed.
 
-    What removes the mean of an ROI is applied to the channels, which comes to the same. Of the
-    channels an orthonormal basis is used: d' and AUC do not change, but broad channels, which are
-    nearly alike within a small ROI, would leave their covariance without correct digits.
+    The mean is removed from the channels instead of the ROIs, with the same result. An orthonormal
+    basis of the channels is used: d' and AUC stay the same, but the covariance of broad channels,
+    which are nearly alike within a small ROI, would have no correct digits.
 
     Args:
-        rois: with or without a lesion.
-        channels: of ROIs of that size.
+        rois: the ROIs, with or without a lesion.
+        channels: the channels for ROIs of that size.
 
     Returns:
-        One column per direction; fewer than channels where these depend on each other.
+        One column per direction; there are fewer directions than channels where the channels
+        depend on each other.
     """
     directions, sizes, _ = np.linalg.svd(channels - channels.mean(axis=0), full_matrices=False)
     basis = directions[:, sizes > _NEGLIGIBLE * sizes[0]]
@@ -194,7 +200,7 @@ def respond(rois: Rois, channels: Channels) -> Responses:
 
 
 def template(present: Responses, absent: Responses) -> Float[np.ndarray, " directions"]:
-    """Hotelling template K^-1 (mean present - mean absent), K the mean of both covariances."""
+    """Return the Hotelling template K^-1 (mean present - mean absent); K averages covariances."""
     covariance = (np.cov(present, rowvar=False) + np.cov(absent, rowvar=False)) / 2
     inverse = np.linalg.pinv(np.atleast_2d(covariance), rcond=_NEGLIGIBLE, hermitian=True)
     weights: Float[np.ndarray, " directions"] = inverse @ (
@@ -204,7 +210,7 @@ def template(present: Responses, absent: Responses) -> Float[np.ndarray, " direc
 
 
 def d_prime(present: Scores, absent: Scores) -> float:
-    """Difference of the mean scores over the root of the mean of their variances."""
+    """Return the difference of the mean scores over the root of the mean of their variances."""
     difference = float(present.mean() - absent.mean())
     noise = math.sqrt((present.var(ddof=1) + absent.var(ddof=1)) / 2)
     if noise == 0:
@@ -213,7 +219,7 @@ def d_prime(present: Scores, absent: Scores) -> float:
 
 
 def area_under_curve(present: Scores, absent: Scores) -> float:
-    """Share of pairs in which the present one has the higher score, ties counted half.
+    """Return the share of pairs in which the present one has the higher score; ties count half.
 
     Mann and Whitney, Ann Math Stat 18:50, 1947.
     """
@@ -227,19 +233,21 @@ def _check(present: Rois, absent: Rois, channels: Channels, readers: int) -> Non
     for name, rois in (("present", present), ("absent", absent)):
         own = rois.shape[1] * rois.shape[2]
         if own != pixels:
-            raise InputError(f"{name}: ROIs of {own} pixels, must be {pixels} as the channels")
+            raise InputError(
+                f"{name}: ROIs of {own} pixels; they must have {pixels} pixels, as the channels do"
+            )
     fewest = count + 2
     if min(len(present), len(absent)) < 2 * fewest:
         raise InputError(
-            f"{len(present)} ROIs with and {len(absent)} without the lesion, {count} channels need "
-            f"{2 * fewest} of each or more"
+            f"{len(present)} ROIs with and {len(absent)} without the lesion; {count} channels need "
+            f"at least {2 * fewest} of each"
         )
     if readers < 2:
-        raise InputError(f"readers: {readers}, must be 2 or more to have a spread")
+        raise InputError(f"readers: {readers}; there must be 2 or more for a spread")
 
 
 def _halves(order: np.ndarray, responses: Responses) -> tuple[Responses, Responses]:
-    """Training and test part."""
+    """Return the training half and the test half."""
     training = int(_TRAINING_SHARE * len(order))
     return responses[order[:training]], responses[order[training:]]
 
@@ -252,7 +260,7 @@ def _spread(values: Float[np.ndarray, " reader"]) -> Spread:
 def _difference_of_gaussians(
     roi_pixels: int, count: int, lowest: float, ratio: float, broader: float
 ) -> Channels:
-    """Transforms of exp(-f^2/(2 (Q a)^2)) - exp(-f^2/(2 a^2)), a growing by a ratio.
+    """Return the transforms of exp(-f^2/(2 (Q a)^2)) - exp(-f^2/(2 a^2)), a growing by a ratio.
 
     A Gaussian of deviation s in frequency is 2 pi s^2 exp(-2 pi^2 s^2 r^2) in the image.
     """
@@ -268,7 +276,7 @@ def _difference_of_gaussians(
 
 
 def _axes(roi_pixels: int) -> tuple[Float[np.ndarray, "y 1"], Float[np.ndarray, "1 x"]]:
-    """Rows and columns counted from the middle of the ROI."""
+    """Return the rows and columns counted from the middle of the ROI."""
     place = np.arange(roi_pixels) - (roi_pixels - 1) / 2
     return place[:, None], place[None, :]
 

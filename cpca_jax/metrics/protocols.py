@@ -24,13 +24,13 @@ class SSIM:
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """How slices are scored.
+    """A definition of the scores of a slice.
 
     Attributes:
-        name: stands in every table.
-        window: HU interval that is clipped to and mapped to [0, 1]; the PSNR peak is 1.
-        ssim: settings of the structural similarity.
-        source: whose numbers it reproduces.
+        name: the name, which every table prints.
+        window: the HU window to which slices are clipped, mapped to [0, 1]; the PSNR peak is 1.
+        ssim: the settings of the structural similarity.
+        source: the publication whose numbers it reproduces.
     """
 
     name: str
@@ -58,7 +58,7 @@ PROTOCOLS: Registry[Protocol] = Registry(
         protocol.name: protocol
         for protocol in (
             # Reproduces the deck's second case study to every digit it prints (22.82 dB, 0.799).
-            # The SSIM range of 2 is an old default for float images, twice what it should be.
+            # The SSIM range of 2 is an old default for float images, twice the correct value.
             Protocol("deck", Window(-300, 300), SSIM(data_range=2.0), "Shan et al. 2017"),
             Protocol(
                 "deck-range1", Window(-300, 300), SSIM(), "the deck with the SSIM range corrected"

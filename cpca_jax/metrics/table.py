@@ -1,6 +1,6 @@
 """The registry of metrics: one row makes a metric part of every table, curve and report.
 
-A metric is a function of `Compared`, one value per image, pure and jitted by whoever scores.
+A metric is a pure function of `Compared` that returns one value per image; the caller jits it.
 """
 
 import dataclasses
@@ -22,14 +22,15 @@ HIGHER, LOWER, ZERO = "higher", "lower", "zero"
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """What a metric sees of some slices.
+    """Some slices as a metric sees them.
 
     Attributes:
-        prediction: (batch, y, x), clipped to the protocol's window and mapped to [0, 1].
-        target: full dose, likewise.
-        protocol: window and settings; an error of 1 is `protocol.window.width` HU.
-        features: of the prediction, as the feature network gives them (batch, fy, fx, maps).
-        target_features: of full dose, likewise.
+        prediction: the denoised slices (batch, y, x), clipped to the protocol's window and mapped
+            to [0, 1].
+        target: the full-dose slices, likewise.
+        protocol: the window and settings; an error of 1 is `protocol.window.width` HU.
+        features: the features of the prediction from the feature network, (batch, fy, fx, maps).
+        target_features: the features of the full dose, likewise.
     """
 
     prediction: Float[Array, "batch y x"]
@@ -44,14 +45,14 @@ class Metric:
     """A row of METRICS.
 
     Attributes:
-        label: what tables and axes call it.
-        unit: "" where it has none.
-        digits: after the decimal point.
+        label: the name in tables and on axes.
+        unit: the unit; "" where it has none.
+        digits: the number of digits after the decimal point.
         better: "higher", "lower", or "zero" where the value nearest to zero is best.
-        function: one value per image.
+        function: a function of `Compared` that returns one value per image.
         drawn: whether curves, sweeps and step tables show it.
-        claimed: whether the deck's claims about the order of methods are tested in it.
-        rounding: two networks that are one function differ by less.
+        claimed: whether the deck's claims about the order of methods are tested with it.
+        rounding: the difference below which two networks count as the same function.
     """
 
     label: str
@@ -65,12 +66,12 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """Label and unit, as a column is headed."""
+        """The label and unit, as in the heading of a column."""
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
     @property
     def sign(self) -> int:
-        """1 where higher is better, -1 where lower is; 0 where neither."""
+        """1 where higher is better, -1 where lower is better, 0 otherwise."""
         return {HIGHER: 1, LOWER: -1, ZERO: 0}[self.better]
 
     def worth(self, value: float) -> float:
@@ -78,7 +79,7 @@ class Metric:
         return -abs(value) if self.better == ZERO else self.sign * value
 
     def show(self, value: float, *, signed: bool = False) -> str:
-        """Return a value with its digits."""
+        """Return a value as text with this metric's number of digits."""
         return f"{value:{'+' if signed else ''}.{self.digits}f}"
 
 
@@ -97,7 +98,7 @@ def _rmse_hu(compared: Compared) -> Scores:
 
 
 def _bias_hu(compared: Compared) -> Scores:
-    """Mean error where full dose lies inside the window: tissue, not air or bone."""
+    """Return the mean error where full dose lies inside the window: tissue, not air or bone."""
     error = image.bias(compared.prediction, compared.target)
     return jnp.multiply(error, jnp.float32(compared.protocol.window.width))
 
@@ -132,14 +133,14 @@ def register(
     """Add a metric; every table, curve, validation and report then has it.
 
     Args:
-        name: key in files, such as a column of slices.csv; letters, digits and "_".
-        function: one value per image, see `Compared`.
-        label: what tables call it.
+        name: the key in files, such as a column of slices.csv; letters, digits and "_".
+        function: a function of `Compared` that returns one value per image.
+        label: the name in tables.
         better: "higher", "lower" or "zero" (nearest to zero).
-        unit: of its values.
-        digits: after the decimal point.
+        unit: the unit of its values.
+        digits: the number of digits after the decimal point.
         drawn: whether curves show it.
-        claimed: whether the deck's claims about the order of methods are tested in it.
+        claimed: whether the deck's claims about the order of methods are tested with it.
 
     Raises:
         ConfigError: the name is taken, or `better` is none of the three.
@@ -150,5 +151,5 @@ def register(
 
 
 def drawn() -> dict[str, Metric]:
-    """Return the metrics that curves show, the deck's three first."""
+    """Return the metrics that curves show, beginning with the deck's three."""
     return {name: metric for name, metric in METRICS.items() if metric.drawn}

@@ -1,4 +1,4 @@
-"""Denoisers and critics by name. A new one is one file and one row here, or one from outside."""
+"""Denoisers and critics by name. A new one is a file and a row here, or comes from a plug-in."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from cpca_jax.layers import FINAL_ACTIVATIONS, PADDINGS
 from cpca_jax.registry import Registry, near
 from cpca_jax.types import DenoisingNetwork, Params
 
-# A row is imported when it is looked up: who denoises with CPCA loads no critic.
+# A row is imported when it is looked up: denoising with CPCA loads no critic.
 MODELS: Registry[type[nn.Module]] = Registry(
     "model",
     {
@@ -32,7 +32,7 @@ CRITICS: Registry[type[nn.Module]] = Registry(
     },
 )
 
-# The values that a field may have, whichever network has it.
+# The allowed values of a field, in whichever network it occurs.
 ALLOWED: dict[str, tuple[Any, ...]] = {
     "final_activation": tuple(FINAL_ACTIVATIONS),
     "padding": PADDINGS,
@@ -40,10 +40,10 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
 
 
 def register(name: str, network: type[nn.Module]) -> None:
-    """Add a denoiser; docs/networks.md says what it must be.
+    """Add a denoiser; docs/networks.md describes the contract it must keep.
 
     Args:
-        name: what `config.model.name` calls it.
+        name: its name in `config.model.name`.
         network: a Flax module class.
 
     Raises:
@@ -56,7 +56,7 @@ def build_generator(name: str, *, slices: int = 1, **fields: Any) -> DenoisingNe
     """Build the denoiser called `name` for `slices` neighbouring slices.
 
     Every denoiser maps (batch, z, y, x, 1) to (batch, z - slices + 1, y, x, 1) in network range;
-    one from outside is held to that here, by shape.
+    the shapes of a denoiser from outside are checked here.
 
     Raises:
         ConfigError: an unknown name, field or value (the message lists the allowed ones), or a
@@ -76,7 +76,7 @@ def build_generator(name: str, *, slices: int = 1, **fields: Any) -> DenoisingNe
 
 
 def build_critic(name: str, **fields: Any) -> nn.Module:
-    """Build the critic called `name`: one score an example, in network range.
+    """Build the critic called `name`, which gives one score for each example in network range.
 
     An example is a single slice (y, x, 1), or, where the critic's `slices` is more than 1, a
     slab (slices, y, x, 1).
@@ -111,5 +111,5 @@ def _limits(kind: type[Any], field: str) -> bool:
 
 
 def count_weights(params: Params) -> int:
-    """Return the number of trainable numbers of a parameter tree."""
+    """Return the number of trainable weights in a parameter tree."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

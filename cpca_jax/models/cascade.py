@@ -1,11 +1,11 @@
-"""CNN-Cascade: residual networks one after the other, each trained on what the ones before leave.
+"""CNN-Cascade: a chain of residual networks, each trained on what the earlier ones leave behind.
 
 Wu et al., "A cascaded convolutional neural network for X-ray low-dose CT image denoising" (arXiv
 1705.04267) and its released code. A stage is a 3x3 convolution with ReLU, `depth` more with batch
 normalisation and ReLU, and a last one to a single map: the noise, which is subtracted. From the
 second stage on it sees two maps, the present estimate and the original low-dose slice.
 
-Stages are trained one by one (`cpca_jax.stagewise`): all but the last are constants.
+Stages are trained one by one (`cpca_jax.training.cascade`): all but the last are constants.
 """
 
 import flax.linen as nn
@@ -23,15 +23,15 @@ class Cascade(nn.Module):
 
     Attributes:
         slices: 1; the published network is 2D.
-        stages: networks in the chain; the released script trains 4.
-        hardest: in training only: from the second stage on, the share of all slices that are
-            trained on, those on which the stages before err most; 0.05 in the released script.
-        depth: layers with batch normalisation in a stage; 5 in the released script.
-        features: maps of every layer but the last.
-        see_original: from the second stage on, also see the low-dose slice (released
-            default), or only the estimate (its other variant).
-        momentum: of the running moments of batch normalisation.
-        dtype: of the computation; parameters and answer are float32.
+        stages: the number of networks in the chain; the released script trains 4.
+        hardest: from the second stage on, the share of all slices that are used in training:
+            those on which the earlier stages err most; 0.05 in the released script.
+        depth: the number of layers with batch normalisation in a stage; 5 in the released script.
+        features: the number of maps of every layer but the last.
+        see_original: whether stages from the second on also see the low-dose slice (the released
+            default) or only the estimate (its other variant).
+        momentum: the momentum of batch normalisation's running moments.
+        dtype: the dtype of the computation; parameters and answer are float32.
     """
 
     slices: int = 1
@@ -48,7 +48,7 @@ class Cascade(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """Edge of what one pixel of the answer sees."""
+        """The edge, in pixels, of the square that one pixel of the answer sees."""
         return 1 + 2 * (self.depth + 2) * self.stages
 
     @nn.compact
@@ -78,7 +78,7 @@ class Cascade(nn.Module):
 
 
 class Stage(nn.Module):
-    """One network of the cascade: (batch, z, y, x, 1 or 2) to the noise it sees."""
+    """One network of the cascade: it predicts the noise in maps (batch, z, y, x, 1 or 2)."""
 
     depth: int
     features: int
@@ -88,7 +88,7 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: Features) -> Features:
-        """Predict what is to be subtracted."""
+        """Predict the noise that is subtracted."""
         y: Array = nn.relu(self._conv(1, self.features)(x))
         for number in range(2, self.depth + 2):
             y = self._conv(number, self.features)(y)

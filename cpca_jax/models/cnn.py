@@ -1,9 +1,9 @@
 """CNN: three convolutions, of 9x9, 3x3 and 5x5 pixels, and nothing else.
 
 Chen et al., "Low-dose CT via convolutional neural network" (Biomed. Opt. Express 8, 2017), the
-first of the deck's comparison systems. 64 and 32 maps, ReLU between the layers, no batch
-normalisation. Where the paper's own choice could not be found (last activation, padding) the
-defaults are those of ldct-benchmark's CNN-10.
+first of the deck's comparison systems. The layers have 64, 32 and 1 maps, with ReLU between them
+and no batch normalisation. Where the paper's own choice could not be found (last activation,
+padding), the defaults are those of ldct-benchmark's CNN-10.
 """
 
 import flax.linen as nn
@@ -20,13 +20,13 @@ class CNN(nn.Module):
     """Chen's three-layer network; see the module's docstring.
 
     Attributes:
-        slices: neighbouring slices it looks at: 1 as published, or 3, 5, 7 with as many of the
-            first layers 3 slices deep.
-        features: maps of the first two layers.
-        final_activation: "none" (ldct-benchmark), or "relu" (DLDenoise).
+        slices: the number of neighbouring slices that it looks at: 1 as published; with 3, 5 or 7,
+            the first (slices - 1) / 2 layers are 3 slices deep.
+        features: the number of maps of the first two layers.
+        final_activation: "none" (ldct-benchmark) or "relu" (DLDenoise).
         padding: "zeros" in every re-implementation; "mirrored" makes the layers unpadded.
-        use_bias: on in every re-implementation.
-        dtype: of the computation; parameters and answer are float32.
+        use_bias: whether layers have biases; they do in every re-implementation.
+        dtype: the dtype of the computation; parameters and answer are float32.
     """
 
     slices: int = 1

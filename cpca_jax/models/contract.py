@@ -1,7 +1,7 @@
 """The check that a network from outside keeps the contract of `types.DenoisingNetwork`.
 
-docs/networks.md says the same to whoever writes one. Nothing is computed: shapes alone are
-evaluated, once, where a network is built.
+docs/networks.md describes the contract for authors of networks. Nothing is computed: only shapes
+are evaluated, once, when a network is built.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from cpca_jax.errors import ConfigError
 from cpca_jax.layers import STATISTICS, BatchNorm
 
-# Rows and columns of the slab that shapes are evaluated with, beyond the smallest that is allowed.
+# The slab for the evaluation has this many rows and columns more than the smallest allowed one.
 _SPARE = (7, 4)
 
 
@@ -22,10 +22,10 @@ def require_network(network: Any, name: str) -> None:
 
     Args:
         network: a Flax module.
-        name: of the network, for messages.
+        name: the name of the network, for messages.
 
     Raises:
-        ConfigError: one sentence says what is wrong and what would be right.
+        ConfigError: the network breaks the contract; the message says what would be right.
     """
     _require_fields(network, name)
     answer, depth = _shapes(network, name)
@@ -48,7 +48,7 @@ def require_network(network: Any, name: str) -> None:
 
 
 def _require_fields(network: Any, name: str) -> None:
-    """Refuse a module without what every part of a training or denoising reads from it."""
+    """Refuse a module without the fields and attributes that training and denoising read."""
     fields = getattr(network, "__dataclass_fields__", {})
     if "dtype" not in fields:
         raise _broken(
@@ -67,7 +67,7 @@ def _require_fields(network: Any, name: str) -> None:
 
 
 def _shapes(network: Any, name: str) -> tuple[jax.ShapeDtypeStruct, int]:
-    """Return the shape of the answer to a slab two slices thicker than needed, and its depth."""
+    """Return the shape of the answer to a slab two slices thicker than needed, and that depth."""
     depth = network.slices + 2
     edges = [network.smallest_edge + spare for spare in _SPARE]
     slab = jax.ShapeDtypeStruct((2, depth, *edges, 1), jnp.float32)

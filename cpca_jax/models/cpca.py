@@ -1,12 +1,13 @@
 """CPCA, the contracting-path convolutional autoencoder, for 1, 3, 5, 7 or 9 slices.
 
-Shan et al., "Transfer learning for low-dose CT denoising" (deck, 2017), and its released code as
-CPCE (IEEE TMI 37(6), 2018). Four unpadded convolutions, four transposed ones; after the first
-three of these the encoder map of the same size is concatenated (contracting path) and a 1x1
-convolution takes 64 maps back to 32.
+Shan et al., "Transfer Learning for Low-Dose CT Denoising" (the deck, 2017), and the code released
+with its publication as CPCE (IEEE TMI 37(6), 2018). Four unpadded convolutions are followed by four
+transposed ones; after each of the first three of these, the encoder map of the same size is
+concatenated (contracting path) and a 1x1 convolution takes 64 maps back to 32.
 
-Slices enter through the encoder only: the first (slices - 1) / 2 convolutions are 3x3x3, unpadded
-in z; everything else is 2D on each remaining slice, and contracting paths take the centre slices.
+Neighbouring slices enter through the encoder only: the first (slices - 1) / 2 convolutions are
+3x3x3, unpadded in z; everything else is 2D on each remaining slice, and contracting paths take the
+centre slices.
 """
 
 import flax.linen as nn
@@ -29,13 +30,13 @@ class CPCA(nn.Module):
     """The deck's generator; see the module's docstring.
 
     Attributes:
-        slices: neighbouring slices it looks at: 1 (2D), 3, 5, 7 or 9.
-        features: maps of every layer but the last.
+        slices: the number of neighbouring slices that it looks at: 1 (2D), 3, 5, 7 or 9.
+        features: the number of maps of every layer but the last.
         final_activation: "relu" as in the deck (ReLU after every layer), or "none".
-        shortcut: add the input's centre slices before the last activation (the released code's
-            second variant; the deck draws none).
-        use_bias: off in the released code; the deck is silent.
-        dtype: of the computation; parameters and answer are float32.
+        shortcut: whether the input's centre slices are added before the last activation (the
+            released code's second variant; the deck draws none).
+        use_bias: whether layers have biases; none in the released code, and the deck is silent.
+        dtype: the dtype of the computation; parameters and answer are float32.
     """
 
     slices: int = 1
@@ -46,7 +47,8 @@ class CPCA(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     allowed_slices = (1, 3, 5, 7, 9)
-    # Edge of what one pixel of the answer sees; smallest slice that leaves the encoder a pixel.
+    # The edge of the square that one pixel of the answer sees, and the smallest slice for which
+    # the encoder's last map still has a pixel.
     receptive_field = 17
     smallest_edge = 9
 
@@ -54,8 +56,8 @@ class CPCA(nn.Module):
     def __call__(self, x: Slabs) -> Centres:
         """Denoise the centres of a slab: (batch, z, y, x, 1) -> (batch, z - slices + 1, y, x, 1).
 
-        Values are in network range. A slab thicker than `slices` gives every centre it has, each
-        3D layer computed once per slice.
+        Values are in network range. A slab thicker than `slices` gives every centre that it has,
+        and each 3D layer is computed once per slice.
         """
         outputs = x.shape[1] - (self.slices - 1)
         paths = self._encode(x)
@@ -70,7 +72,7 @@ class CPCA(nn.Module):
         return as_answer(FINAL_ACTIVATIONS[self.final_activation](y))
 
     def _encode(self, x: Slabs) -> list[Array]:
-        """The four encoder maps, the first ones deeper in z than the last."""
+        """Return the four encoder maps; the first ones have more slices than the last."""
         maps: list[Array] = []
         for layer in (1, 2, 3, 4):
             size = kernel_size(3, layer, self.slices)

@@ -1,4 +1,4 @@
-"""The critic: scores single slices by how full-dose they look.
+"""The critic, which scores how much a single slice looks like full dose.
 
 Six 3x3 convolutions of stride 1, 2, 1, 2, 1, 2 and two dense layers (released code of CPCE and
 WGAN-VGG; Yang et al. 2018, Fig. 2). No sigmoid, and no layer that mixes the examples of a batch:
@@ -19,15 +19,15 @@ Maps = Float[Array, "batch _ _ _"]
 
 
 class Critic(nn.Module):
-    """Critic over (batch, y, x, 1) in network range; one score per image.
+    """Critic over (batch, y, x, 1) in network range, with one score per image.
 
-    Its dense layer fixes the image size: a critic made for 64x64 scores 64x64 only.
+    Its dense layer fixes the image size: a critic made for 64x64 scores 64x64 images only.
 
     Attributes:
-        features: maps of the six convolutions; every second one has stride 2.
-        dense: units of the first dense layer.
-        slope: of the leaky ReLU.
-        dtype: of the computation; parameters and scores are float32.
+        features: the numbers of maps of the convolutions; every second one has stride 2.
+        dense: the number of units of the first dense layer.
+        slope: the slope of the leaky ReLU.
+        dtype: the dtype of the computation; parameters and scores are float32.
     """
 
     features: tuple[int, ...] = (64, 64, 128, 128, 256, 256)
@@ -35,7 +35,7 @@ class Critic(nn.Module):
     slope: float = 0.2
     dtype: DTypeLike = jnp.float32
 
-    # Neighbouring slices it scores together.
+    # The number of neighbouring slices that it scores together.
     slices = 1
 
     @nn.compact
@@ -49,7 +49,7 @@ class Critic(nn.Module):
 
 
 def scored(maps: Maps, *, dense: int, slope: float, dtype: DTypeLike) -> Scores:
-    """The end of a critic, inside its own call: two dense layers, one float32 score an example."""
+    """Apply the end of a critic inside its own call: two dense layers to one float32 score each."""
     x = maps.reshape(maps.shape[0], -1)
     x = nn.Dense(dense, dtype=dtype, kernel_init=glorot, name="dense1")(x)
     x = nn.leaky_relu(x, slope)

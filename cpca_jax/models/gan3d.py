@@ -1,9 +1,9 @@
 """GAN-3D: a 3D generator that predicts the noise, and a discriminator of its own.
 
 Wolterink et al., "Generative adversarial networks for noise reduction in low-dose CT" (IEEE TMI
-36(12), 2017). The paper's figure gives seven 3D convolutions whose answer is subtracted from the
-input, and a discriminator of nine convolutions in groups of three. Maps, strides and slopes are
-those of the only public code found (DLDenoise), which is not the authors'.
+36(12), 2017). The paper's figure shows seven 3D convolutions whose answer is subtracted from the
+input, and a discriminator of nine convolutions in groups of three. The numbers of maps, the strides
+and the slopes are those of the only public code found (DLDenoise), which is not the authors'.
 """
 
 import flax.linen as nn
@@ -20,14 +20,14 @@ class GAN3D(nn.Module):
     """Wolterink's generator; see the module's docstring.
 
     Attributes:
-        slices: neighbouring slices it looks at: 15 as published (all seven layers 3x3x3); with
-            fewer, the first (slices - 1) / 2 layers are 3 slices deep.
-        features: maps of the first six layers.
-        slope: of the leaky ReLU.
-        padding: "mirrored": unpadded layers behind a mirrored border; or "zeros".
-        use_norm: batch normalisation after the first six layers.
-        momentum: of its running moments.
-        dtype: of the computation; parameters and answer are float32.
+        slices: the number of neighbouring slices that it looks at: 15 as published (all seven
+            layers 3x3x3); with fewer, the first (slices - 1) / 2 layers are 3 slices deep.
+        features: the numbers of maps of the first six layers.
+        slope: the slope of the leaky ReLU.
+        padding: "mirrored" for unpadded layers on a slab with a mirrored border, or "zeros".
+        use_norm: whether batch normalisation follows the first six layers.
+        momentum: the momentum of its running moments.
+        dtype: the dtype of the computation; parameters and answer are float32.
     """
 
     slices: int = 15
@@ -58,7 +58,7 @@ class GAN3D(nn.Module):
         return as_answer(centre_slices(x, outputs).astype(self.dtype) - noise)
 
     def _between(self, number: int, y: Array) -> Array:
-        """What follows layer `number`."""
+        """Apply what follows layer `number`: batch normalisation and the leaky ReLU."""
         if self.use_norm:
             y = BatchNorm(momentum=self.momentum, dtype=self.dtype, name=f"norm{number}")(y)
         return nn.leaky_relu(y, self.slope)
@@ -67,15 +67,15 @@ class GAN3D(nn.Module):
 class GAN3DDiscriminator(nn.Module):
     """Wolterink's discriminator: one score per slab of five slices, higher for full dose.
 
-    The first two convolutions are 3D and unpadded in z, which takes five slices to one; then
-    seven 2D ones, every third of stride 2, and two dense layers. The score is the logit of the
-    paper's two classes; the sigmoid is in the loss (`losses.ADVERSARIAL["cross_entropy"]`).
+    The first two convolutions are 3D and unpadded in z, which reduces five slices to one; seven 2D
+    ones follow, every third of them with stride 2, and two dense layers. The score is the logit of
+    the paper's two classes; the sigmoid is in the loss (`losses.ADVERSARIAL["cross_entropy"]`).
 
     Attributes:
-        features: maps of the three groups of three convolutions.
-        dense: units of the first dense layer.
-        slope: of the leaky ReLU.
-        dtype: of the computation; parameters and scores are float32.
+        features: the numbers of maps of the three groups of three convolutions.
+        dense: the number of units of the first dense layer.
+        slope: the slope of the leaky ReLU.
+        dtype: the dtype of the computation; parameters and scores are float32.
     """
 
     features: tuple[int, int, int] = (32, 64, 128)
@@ -83,7 +83,7 @@ class GAN3DDiscriminator(nn.Module):
     slope: float = 0.01
     dtype: DTypeLike = jnp.float32
 
-    # Neighbouring slices it scores together.
+    # The number of neighbouring slices that it scores together.
     slices = 5
 
     @nn.compact

@@ -1,9 +1,9 @@
-"""MAP-NN: one small CPCA, applied again and again with the same weights.
+"""MAP-NN: one small CPCA, applied repeatedly with the same weights.
 
 Shan et al., "Competitive performance of a modularized deep neural network compared to commercial
 algorithms for low-dose CT image reconstruction" (Nature Machine Intelligence 1, 2019), by the
 deck's authors. Each pass through the module takes the image a step towards less noise, so that
-the number of passes can be chosen after training, by a reader.
+a reader can choose the number of passes after training.
 """
 
 import flax.linen as nn
@@ -19,11 +19,12 @@ class MAPNN(nn.Module):
 
     Attributes:
         slices: 1; a pass keeps the number of slices.
-        repetitions: passes through the module; the paper's 5. The weights do not depend on it.
-        features: maps of every layer of the module but the last.
-        final_activation: of each pass; "relu" as released, or "none".
-        use_bias: off as in the released code.
-        dtype: of the computation; parameters and answer are float32.
+        repetitions: the number of passes through the module; 5 in the paper. The weights do not
+            depend on it.
+        features: the number of maps of every layer of the module but the last.
+        final_activation: the last activation of each pass; "relu" as released, or "none".
+        use_bias: whether layers have biases; none in the released code.
+        dtype: the dtype of the computation; parameters and answer are float32.
     """
 
     slices: int = 1
@@ -38,7 +39,7 @@ class MAPNN(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """Edge of what one pixel of the answer sees."""
+        """The edge, in pixels, of the square that one pixel of the answer sees."""
         return 1 + 16 * self.repetitions
 
     @nn.compact

@@ -1,8 +1,8 @@
 """RED-CNN, the residual encoder-decoder: five convolutions, five transposed ones, three shortcuts.
 
 Chen et al., "Low-dose CT with a residual encoder-decoder convolutional neural network" (IEEE TMI
-36(12), 2017) and its authors' prototxt. All 5x5, 96 maps, unpadded. The sums of deconv1 and
-conv4, of deconv3 and conv2, of deconv5 and the input go through the ReLU.
+36(12), 2017) and its authors' prototxt. All layers are 5x5 and unpadded, with 96 maps. The sums of
+deconv1 and conv4, of deconv3 and conv2, and of deconv5 and the input go through the ReLU.
 """
 
 import flax.linen as nn
@@ -28,13 +28,14 @@ class REDCNN(nn.Module):
     """Chen's residual encoder-decoder; see the module's docstring.
 
     Attributes:
-        slices: neighbouring slices it looks at: 1 as published; with more, the first
-            (slices - 1) / 2 convolutions are 3 slices deep and shortcuts take centre slices.
-        features: maps of every layer but the last.
-        final_activation: "relu" (paper), or "none" (ldct-benchmark, whose data have mean zero).
-        use_bias: on (framework default of the authors' prototxt).
-        init_sd: kernels start from N(0, init_sd^2); the paper's 0.01.
-        dtype: of the computation; parameters and answer are float32.
+        slices: the number of neighbouring slices that it looks at: 1 as published; with more, the
+            first (slices - 1) / 2 convolutions are 3 slices deep and shortcuts take centre slices.
+        features: the number of maps of every layer but the last.
+        final_activation: "relu" (paper) or "none" (ldct-benchmark, whose data have mean zero).
+        use_bias: whether layers have biases (the framework's default in the authors' prototxt).
+        init_sd: the standard deviation of the kernels at the start, N(0, init_sd^2); 0.01 in the
+            paper.
+        dtype: the dtype of the computation; parameters and answer are float32.
     """
 
     slices: int = 1

@@ -1,8 +1,8 @@
 """VGG16 and VGG19 trunks (Simonyan and Zisserman, arXiv 1409.1556, table 1, rows D and E).
 
-A pure function over a tree of arrays rather than a Linen module: the weights are never
-initialised or trained here, they come out of a file under the paper's layer names, so a
-module's scopes, initialisers and variable collections would have nothing to do. The tree is
+The trunk is a pure function over a tree of arrays rather than a Linen module: the weights are
+never initialised or trained here. They come from a file under the paper's layer names, so that a
+module's scopes, initialisers and variable collections would serve no purpose. The tree is
 
     {"conv1_1": {"kernel": float32[3, 3, 3, 64], "bias": float32[64]}, "conv1_2": ...}
 
@@ -37,10 +37,10 @@ class Layer:
     """One 3x3 convolution of a trunk.
 
     Attributes:
-        name: The paper's and Caffe's name, such as "conv3_4".
-        block: Number of the block, from 1; `block - 1` poolings lie before it.
-        channels_in: Maps it reads.
-        channels_out: Maps it writes.
+        name: The name that the paper and Caffe use, such as "conv3_4".
+        block: The number of the block, from 1; `block - 1` poolings lie before it.
+        channels_in: The number of maps it reads.
+        channels_out: The number of maps it writes.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Layer:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of its arrays, kernels as (ky, kx, channels in, channels out)."""
+        """The shapes of its arrays, kernels as (ky, kx, channels in, channels out)."""
         kernel = (_KERNEL_SIZE, _KERNEL_SIZE, self.channels_in, self.channels_out)
         return {"kernel": kernel, "bias": (self.channels_out,)}
 
@@ -60,9 +60,9 @@ class Architecture:
     """A VGG trunk: blocks of 3x3 convolutions with a 2x2 max pooling between blocks.
 
     Attributes:
-        name: Stands in log lines and tables, so it must not promise another network.
-        convolutions: Convolutions in each block.
-        widths: Maps of each block; fewer than VGG's own make a network for tests.
+        name: The name in log lines and tables; it must not promise another network.
+        convolutions: The number of convolutions in each block.
+        widths: The number of maps of each block; fewer than VGG's own make a network for tests.
     """
 
     name: str
@@ -84,12 +84,12 @@ class Architecture:
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """Where features can be taken: "conv5_4" before its ReLU, "relu5_4" after it."""
+        """The points where features can be taken: "conv5_4" before the ReLU, "relu5_4" after it."""
         names = [layer.name for layer in self.layers]
         return tuple(names + [_relu_name(name) for name in names])
 
     def check_tap(self, tap: str) -> None:
-        """Refuses a tap that this trunk does not have.
+        """Refuse a tap that this trunk does not have.
 
         Raises:
             ConfigError: The tap is unknown; the message lists the allowed ones.
@@ -108,12 +108,13 @@ ARCHITECTURES: dict[str, Architecture] = {
 def checked(
     arrays: Mapping[str, np.ndarray], architecture: Architecture, file_name: str
 ) -> TrunkParams:
-    """The tree of a trunk out of named arrays, float32, if they are exactly its arrays.
+    """Return the tree of a trunk, float32, if the named arrays are exactly those of the trunk.
 
     Args:
-        arrays: By "conv1_1/kernel" and "conv1_1/bias"; kernels (ky, kx, maps in, maps out).
-        architecture: What they must fit.
-        file_name: Base name for the message.
+        arrays: The arrays by "conv1_1/kernel" and "conv1_1/bias"; kernels are (ky, kx, maps in,
+            maps out).
+        architecture: The trunk that they must fit.
+        file_name: The base name of the file, for the message.
 
     Raises:
         WeightsError: Arrays are missing, left over, of a wrong shape or not finite; the
@@ -130,7 +131,7 @@ def checked(
         if arrays[name].shape != expected[name]:
             faults.append(f"{name} is {arrays[name].shape}, expected {expected[name]}")
         elif arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all():
-            faults.append(f"{name} holds other things than finite floats")
+            faults.append(f"{name} holds values that are not finite floats")
     if faults:
         raise WeightsError(
             f"{file_name} does not hold the trunk of {architecture.name}: "
@@ -144,12 +145,16 @@ def checked(
 
 
 def flat(params: TrunkParams) -> dict[str, np.ndarray]:
-    """The arrays by "conv1_1/kernel" and "conv1_1/bias"."""
+    """Return the arrays by "conv1_1/kernel" and "conv1_1/bias"."""
     return {f"{name}/{leaf}": a for name, layer in params.items() for leaf, a in layer.items()}
 
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over sorted names, shapes and little-endian float32 numbers of `flat` arrays."""
+    """Return the SHA-256 over sorted names, shapes and little-endian float32 numbers of arrays.
+
+    Args:
+        arrays: The arrays by name, as `flat` returns them.
+    """
     summed = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         summed.update(f"{name} {array.shape}\n".encode())
@@ -158,7 +163,7 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def random_params(architecture: Architecture, seed: int) -> TrunkParams:
-    """Weights drawn from `seed`, He-scaled so that no layer's answer dies or blows up."""
+    """Draw weights from `seed`, He-scaled so that the maps of no layer vanish or explode."""
     generator = np.random.default_rng(seed)
     params: TrunkParams = {}
     for layer in architecture.layers:
@@ -178,20 +183,20 @@ def forward(
     architecture: Architecture,
     tap: str,
 ) -> Float[Array, "batch fy fx c"]:
-    """Features of a VGG trunk at one tap; nothing behind the tap is computed.
+    """Return the features of a VGG trunk at one tap; nothing behind the tap is computed.
 
-    Convolutions are cross-correlations with zero padding 1, poolings take 2x2 maxima and
-    drop an odd last row or column, as in Caffe's and torchvision's VGG on even sizes.
+    Convolutions are cross-correlations with zero padding 1; poolings take 2x2 maxima and
+    drop an odd last row or column. On even sizes this equals Caffe's and torchvision's VGG.
 
     Args:
-        params: Arrays by layer name, see the module; an argument of the jitted caller.
-        inputs: Images prepared in the convention of the weights, see `perceptual`.
+        params: The arrays by layer name, see the module; an argument of the jitted caller.
+        inputs: The images, prepared in the convention of the weights, see `perceptual`.
         architecture: The trunk that `params` belong to.
         tap: One of `architecture.taps`.
 
     Returns:
-        Maps of y // 2**n rows and x // 2**n columns after n poolings: 4x4x512 for 64x64
-        images at VGG19's relu5_4, the CPCE code's choice. In the dtype of `inputs`.
+        Maps of y // 2**n rows and x // 2**n columns after n poolings, in the dtype of `inputs`:
+        4x4x512 for 64x64 images at VGG19's relu5_4, the CPCE code's choice.
 
     Raises:
         ConfigError: The tap is unknown, or the images are too small for its poolings.
@@ -234,8 +239,8 @@ def _convolve(maps: Array, layer: Mapping[str, ArrayLike]) -> Array:
 
 
 def _max_pool(maps: Array) -> Array:
-    # Maxima of shifted slices, not reduce_window: the same values, and a gradient without
-    # select-and-scatter, which takes a fifth of the whole VGG19 gradient on CPU.
+    # Maxima of shifted slices give the values of reduce_window, but their gradient needs no
+    # select-and-scatter, which takes a fifth of the whole VGG19 gradient on a CPU.
     rows, columns = maps.shape[1] // 2 * 2, maps.shape[2] // 2 * 2
     of_rows = jnp.maximum(maps[:, 0:rows:2], maps[:, 1:rows:2])
     return jnp.maximum(of_rows[:, :, 0:columns:2], of_rows[:, :, 1:columns:2])

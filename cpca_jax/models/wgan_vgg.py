@@ -2,7 +2,7 @@
 
 Yang et al., "Low dose CT image denoising using a generative adversarial network with Wasserstein
 distance and perceptual loss" (IEEE TMI 37(6), 2018), and its released code: 32 maps, ReLU after
-every layer, the last one included, no padding and no biases. Its critic is `critic.Critic`.
+every layer including the last one, no padding and no biases. Its critic is `critic.Critic`.
 """
 
 import flax.linen as nn
@@ -19,14 +19,14 @@ class WGANVGG(nn.Module):
     """Yang's generator; see the module's docstring.
 
     Attributes:
-        slices: neighbouring slices it looks at: 1 as published; with more, the first
-            (slices - 1) / 2 layers are 3 slices deep.
-        features: maps of every layer but the last.
-        final_activation: "relu" (paper, released code), or "none" (ldct-benchmark).
-        padding: "mirrored": unpadded layers as in the released code, which maps 80x80 to 64x64,
-            behind a mirrored border that gives the size back. "zeros" (PyTorch versions).
-        use_bias: off in the released code, on in the PyTorch versions.
-        dtype: of the computation; parameters and answer are float32.
+        slices: the number of neighbouring slices that it looks at: 1 as published; with more, the
+            first (slices - 1) / 2 layers are 3 slices deep.
+        features: the number of maps of every layer but the last.
+        final_activation: "relu" (paper, released code) or "none" (ldct-benchmark).
+        padding: "mirrored" for unpadded layers as in the released code, which maps 80x80 to 64x64,
+            on a slab with a mirrored border that restores the size; "zeros" as in PyTorch versions.
+        use_bias: whether layers have biases; none in the released code, but in PyTorch versions.
+        dtype: the dtype of the computation; parameters and answer are float32.
     """
 
     slices: int = 1

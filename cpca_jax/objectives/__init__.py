@@ -1,1 +1,1 @@
-"""What a training minimises: pixel, adversarial and perceptual losses, and critic penalties."""
+"""Objectives of a training: pixel, adversarial and perceptual losses, and critic penalties."""

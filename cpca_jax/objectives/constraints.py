@@ -1,8 +1,8 @@
-"""What holds a critic's weights directly, without a penalty: clipping and spectral normalisation.
+"""Direct constraints on a critic's weights, without a penalty: clipping, spectral normalisation.
 
 A constraint is three pure functions over the critic's parameter tree, so that it fits any critic:
-what is put into the tree before training, what the critic computes with, and what happens to the
-tree after each update. `penalties.PENALTIES` has the rows that use them.
+one prepares the tree before training, one gives the weights that the critic computes with, and one
+changes the tree after each update. `penalties.PENALTIES` has the rows that use them.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ from cpca_jax.types import Params, RandomKey
 
 # Arjovsky et al. 2017, algorithm 1.
 CLIP = 0.01
-# Leaf beside a kernel: the running estimate of its first singular vector.
+# The leaf next to a kernel that holds the running estimate of its first singular vector.
 VECTOR = "singular_vector"
-# Rounds before training, so that the first estimate is already good; one a step afterwards.
+# The rounds before training, so that the first estimate is already good; each step adds one.
 _FIRST_ROUNDS = 20
 
 
@@ -28,9 +28,10 @@ class Constraint:
     """Three functions over a critic's parameters.
 
     Attributes:
-        prepare: (params, key) -> params before the first step; may add leaves of its own.
-        effective: params -> the weights that the critic computes with.
-        after_update: params -> params after each update of the critic.
+        prepare: a function (params, key) -> params before the first step; it may add leaves of
+            its own.
+        effective: a function params -> the weights that the critic computes with.
+        after_update: a function params -> params after each update of the critic.
     """
 
     prepare: Callable[[Params, RandomKey], Params]
@@ -39,12 +40,12 @@ class Constraint:
 
 
 def clipped(params: Params) -> Params:
-    """Every weight clipped to [-0.01, 0.01] (Arjovsky et al. 2017)."""
+    """Clip every weight to [-0.01, 0.01] (Arjovsky et al. 2017)."""
     return jax.tree.map(lambda leaf: jnp.clip(leaf, -CLIP, CLIP), params)
 
 
 def with_vectors(params: Params, key: RandomKey) -> Params:
-    """A random unit vector beside every kernel, improved by power iteration."""
+    """Add a random unit vector next to every kernel, improved by power iteration."""
 
     def add(layer: Mapping[str, Any]) -> Mapping[str, Any]:
         units = layer["kernel"].shape[-1]
@@ -57,9 +58,9 @@ def with_vectors(params: Params, key: RandomKey) -> Params:
 
 
 def normalised(params: Params) -> Params:
-    """Every kernel divided by its first singular value; the vectors are left out.
+    """Divide every kernel by its first singular value and leave the vectors out.
 
-    Kernels are read as matrices (all but the last axis, outputs). The singular value is v W u
+    Kernels are read as matrices (all axes but the last, outputs). The singular value is v W u,
     with one power iteration from the running vector; no gradient flows through v and u (Miyato et
     al. 2018, algorithm 1).
     """
@@ -75,7 +76,7 @@ def normalised(params: Params) -> Params:
 
 
 def with_next_vectors(params: Params) -> Params:
-    """The running vectors one power iteration further."""
+    """Move the running vectors one power iteration further."""
     return _each_layer(
         params, lambda layer: {**layer, VECTOR: _iterate(layer["kernel"], layer[VECTOR])[1]}
     )
@@ -103,13 +104,13 @@ def _matrix(kernel: Array) -> Array:
 
 
 def _iterate(kernel: Array, vector: Array) -> tuple[Array, Array]:
-    """One power iteration: the left singular vector, and the right one that follows from it."""
+    """Return the left singular vector of one power iteration, and the right one it gives."""
     matrix = _matrix(kernel)
     left = _unit(matrix @ vector)
     return left, _unit(matrix.T @ left)
 
 
 def _unit(vector: Array) -> Array:
-    # Published epsilon.
+    # The published epsilon.
     unit: Array = vector / (jnp.linalg.norm(vector) + 1e-12)
     return unit

@@ -1,8 +1,8 @@
-"""Terms of the objectives, one value per example; reduction and weights are the caller's.
+"""Terms of the objectives, one value per example; the caller reduces and weights them.
 
 All arrays are in network range. The deck's objective is
 L = L_adversarial + lambda_p L_perceptual (Shan et al. 2017); the perceptual term is in
-`perceptual`, the gradient penalty in `penalties`.
+`perceptual`, and the gradient penalty is in `penalties`.
 """
 
 import dataclasses
@@ -16,12 +16,12 @@ from cpca_jax.types import Scalar, Scalars, Scores, Slabs
 
 
 def mse(prediction: Slabs, target: Slabs) -> Scores:
-    """Mean squared difference over all voxels of an example."""
+    """Return the mean squared difference over all voxels of each example."""
     return jnp.mean((prediction - target) ** 2, axis=(1, 2, 3, 4))
 
 
 def l1(prediction: Slabs, target: Slabs) -> Scores:
-    """Mean absolute difference over all voxels of an example."""
+    """Return the mean absolute difference over all voxels of each example."""
     return jnp.mean(jnp.abs(prediction - target), axis=(1, 2, 3, 4))
 
 
@@ -29,19 +29,20 @@ PIXEL_LOSSES: dict[str, Callable[[Slabs, Slabs], Scores]] = {"mse": mse, "l1": l
 
 
 def wasserstein_estimate(real: Scores, fake: Scores) -> Scalar:
-    """E[D(full dose)] - E[D(denoised)]: the critic's estimate of the Wasserstein-1 distance.
+    """Return the critic's estimate of the Wasserstein-1 distance, E[D(full)] - E[D(denoised)].
 
-    Arjovsky et al. 2017, eq. 2. Large early, falling as the generator learns; only meaningful
-    while the critic's gradient norm stays near 1.
+    Arjovsky et al. 2017, eq. 2. It is large at first and falls as the generator learns; it is only
+    meaningful while the critic's gradient norm stays near 1.
     """
     return jnp.mean(real) - jnp.mean(fake)
 
 
 @dataclasses.dataclass(frozen=True)
 class Adversarial:
-    """What critic and generator minimise, from scores of full dose (real) and denoised (fake).
+    """The terms that critic and generator minimise, given scores of full dose and denoised.
 
-    Its sign and size mean nothing on their own.
+    Full dose is called real and denoised is called fake. The sign and size of a term mean nothing
+    on their own.
     """
 
     critic: Callable[[Scores, Scores], Scalar]
@@ -51,13 +52,13 @@ class Adversarial:
 ADVERSARIAL: Registry[Adversarial] = Registry(
     "adversarial form",
     {
-        # Arjovsky et al. 2017; the deck's.
+        # Arjovsky et al. 2017; the deck's form.
         "wasserstein": Adversarial(
             critic=lambda real, fake: -wasserstein_estimate(real, fake),
             generator=lambda fake: -jnp.mean(fake),
         ),
-        # Goodfellow et al. 2014, the generator's term in its non-saturating form; scores are
-        # logits. GAN-3D's (Wolterink et al. 2017).
+        # Goodfellow et al. 2014, with the generator's term in its non-saturating form; scores are
+        # logits. GAN-3D uses it (Wolterink et al. 2017).
         "cross_entropy": Adversarial(
             critic=lambda real, fake: jnp.mean(jax.nn.softplus(-real) + jax.nn.softplus(fake)),
             generator=lambda fake: jnp.mean(jax.nn.softplus(-fake)),
@@ -77,7 +78,7 @@ ADVERSARIAL: Registry[Adversarial] = Registry(
 
 
 def weighted_sum(terms: Scalars, weights: dict[str, float]) -> Scalar:
-    """The objective: each named term times its weight. Terms without a weight are only logged."""
+    """Return the sum of all terms times their weights; terms without a weight are only logged."""
     total = jnp.zeros((), jnp.float32)
     for name, weight in weights.items():
         if weight:

@@ -1,10 +1,10 @@
 """Regularisers of the critic, by name: a laboratory of gradient penalties.
 
-A penalty is a pure function (critic, key, real, fake) -> PenaltyTerms: one value per example, to
-be weighted, and for the log the gradient norm at the points it looked at. A new one is a function
-and a row of PENALTIES. Weight clipping and spectral normalisation act on the critic's weights
-instead; their rows carry a `constraints.Constraint`. How to write one and what its curves look
-like: docs/penalties.md.
+A penalty is a pure function (critic, key, real, fake) -> PenaltyTerms: one value per example,
+which is weighted, and for the log the gradient norm at the points it looked at. A new one is a
+function and a row of PENALTIES. Weight clipping and spectral normalisation act on the critic's
+weights instead; their rows carry a `constraints.Constraint`. docs/penalties.md shows how to write
+a penalty and what the curves of each one look like.
 
 Critics here score full dose high. Norms are Euclidean, over all pixels of an example.
 """
@@ -26,12 +26,12 @@ from cpca_jax.objectives.constraints import (
 from cpca_jax.registry import Registry
 from cpca_jax.types import CriticFn, Examples, RandomKey, Scores
 
-# Under the root: keeps the second derivative of the norm finite where the gradient is zero.
+# Added under the root, it keeps the norm's second derivative finite where the gradient is zero.
 EPSILON = 1e-12
 
 
 class PenaltyTerms(NamedTuple):
-    """What a penalty gives, per example, before its weight."""
+    """The result of a penalty per example, before it is weighted."""
 
     value: Scores
     gradient_norm: Scores
@@ -41,7 +41,7 @@ Penalty = Callable[[CriticFn, RandomKey, Examples, Examples], PenaltyTerms]
 
 
 def between(key: RandomKey, real: Examples, fake: Examples) -> Examples:
-    """Points drawn uniformly on the line from real to fake, one number per example.
+    """Draw points uniformly on the line from real to fake, with one number per example.
 
     Gulrajani et al. 2017, algorithm 1.
     """
@@ -50,7 +50,7 @@ def between(key: RandomKey, real: Examples, fake: Examples) -> Examples:
 
 
 def around(key: RandomKey, real: Examples) -> Examples:
-    """Points between full dose and a noisy copy of it, one number per example.
+    """Draw points between full dose and a noisy copy of it, with one number per example.
 
     Kodali et al. 2017 (DRAGAN), released code: the noise is uniform in [0, 1] times half the
     standard deviation of the whole batch.
@@ -61,7 +61,7 @@ def around(key: RandomKey, real: Examples) -> Examples:
 
 
 def input_gradient(critic: CriticFn, examples: Examples) -> Examples:
-    """Gradient of each example's own score by its pixels, float32.
+    """Return the gradient of each example's own score with respect to its pixels, float32.
 
     The gradient of the summed scores holds them all, because the critic does not couple examples.
     """
@@ -70,13 +70,13 @@ def input_gradient(critic: CriticFn, examples: Examples) -> Examples:
 
 
 def input_gradient_norm(critic: CriticFn, examples: Examples) -> Scores:
-    """Euclidean norm over all pixels of the gradient of each example's score."""
+    """Return the Euclidean norm, over all pixels, of the gradient of each example's score."""
     gradient = input_gradient(critic, examples)
     return _norm(gradient, tuple(range(1, gradient.ndim)))
 
 
 def two_sided(critic: CriticFn, key: RandomKey, real: Examples, fake: Examples) -> PenaltyTerms:
-    """WGAN-GP: (|grad D| - 1)^2 on the line between real and fake.
+    """Return the penalty of WGAN-GP, (|grad D| - 1)^2 on the line between real and fake.
 
     Gulrajani et al. 2017, eq. 3; the deck's formula.
     """
@@ -85,25 +85,26 @@ def two_sided(critic: CriticFn, key: RandomKey, real: Examples, fake: Examples) 
 
 
 def one_sided(critic: CriticFn, key: RandomKey, real: Examples, fake: Examples) -> PenaltyTerms:
-    """WGAN-LP: max(0, |grad D| - 1)^2 on the line; slopes below 1 cost nothing.
+    """Return the penalty of WGAN-LP, max(0, |grad D| - 1)^2 on the line.
 
-    Petzka et al. 2018, eq. 8: what a 1-Lipschitz function must fulfil, and no more.
+    Slopes below 1 cost nothing: this is all that a 1-Lipschitz function must fulfil (Petzka et al.
+    2018, eq. 8).
     """
     norm = input_gradient_norm(critic, between(key, real, fake))
     return PenaltyTerms(jax.nn.relu(norm - 1.0) ** 2, norm)
 
 
 def zero_centred(critic: CriticFn, key: RandomKey, real: Examples, fake: Examples) -> PenaltyTerms:
-    """|grad D|^2 on the line between real and fake.
+    """Return the zero-centred penalty, |grad D|^2 on the line between real and fake.
 
-    Row "wgangp0" in the released code of Mescheder et al. 2018; Thanh-Tung et al. 2019.
+    "wgangp0" in the released code of Mescheder et al. 2018; Thanh-Tung et al. 2019.
     """
     norm = input_gradient_norm(critic, between(key, real, fake))
     return PenaltyTerms(norm**2, norm)
 
 
 def r1(critic: CriticFn, key: RandomKey, real: Examples, fake: Examples) -> PenaltyTerms:
-    """R1: |grad D|^2 / 2 at full dose.
+    """Return the penalty R1, |grad D|^2 / 2 at full dose.
 
     Mescheder et al. 2018, eq. 9. Their released code leaves the 1/2 out.
     """
@@ -112,29 +113,30 @@ def r1(critic: CriticFn, key: RandomKey, real: Examples, fake: Examples) -> Pena
 
 
 def r2(critic: CriticFn, key: RandomKey, real: Examples, fake: Examples) -> PenaltyTerms:
-    """R2: |grad D|^2 / 2 at the generator's answers (Mescheder et al. 2018, eq. 10)."""
+    """Return the penalty R2, |grad D|^2 / 2 at denoised slices (Mescheder et al. 2018, eq. 10)."""
     norm = input_gradient_norm(critic, fake)
     return PenaltyTerms(0.5 * norm**2, norm)
 
 
 def dragan(critic: CriticFn, key: RandomKey, real: Examples, fake: Examples) -> PenaltyTerms:
-    """DRAGAN: (|grad D| - 1)^2 around full dose (Kodali et al. 2017, released code)."""
+    """Return DRAGAN's penalty, (|grad D| - 1)^2 around full dose (Kodali et al. 2017, its code)."""
     norm = input_gradient_norm(critic, around(key, real))
     return PenaltyTerms((norm - 1.0) ** 2, norm)
 
 
 def wgan_div(critic: CriticFn, key: RandomKey, real: Examples, fake: Examples) -> PenaltyTerms:
-    """WGAN-div: |grad D|^6 on the line, not centred (Wu et al. 2018, eq. 8, with p = 6)."""
+    """Return the penalty of WGAN-div, |grad D|^6 on the line (Wu et al. 2018, eq. 8, p = 6)."""
     norm = input_gradient_norm(critic, between(key, real, fake))
     return PenaltyTerms(norm**6, norm)
 
 
 def as_released(critic: CriticFn, key: RandomKey, real: Examples, fake: Examples) -> PenaltyTerms:
-    """What the authors' code did: (|column of grad D| - 1)^2, mean over the image's columns.
+    """Return the penalty of the authors' code, the mean of (|column of grad D| - 1)^2.
 
-    Released code of CPCE, WGAN-VGG and MAP-NN: the squares are summed over rows only. At its
-    optimum the whole image's norm is the square root of the number of columns (8 for 64x64), not
-    1. The logged norm is the whole example's, comparable with the others.
+    The released code of CPCE, WGAN-VGG and MAP-NN sums the squares over rows only and averages
+    over the image's columns. At its optimum the whole image's norm is the square root of the
+    number of columns (8 for 64x64), not 1. The logged norm is that of the whole example, so that
+    it can be compared with the others.
     """
     gradient = input_gradient(critic, between(key, real, fake))
     columns = _norm(gradient, (gradient.ndim - 3, gradient.ndim - 1))
@@ -143,20 +145,20 @@ def as_released(critic: CriticFn, key: RandomKey, real: Examples, fake: Examples
 
 
 def unpenalised(critic: CriticFn, key: RandomKey, real: Examples, fake: Examples) -> PenaltyTerms:
-    """Nothing to pay; the norm on the line is still measured, for the log."""
+    """Return zero; the norm on the line is still measured, for the log."""
     norm = input_gradient_norm(critic, between(key, real, fake))
     return PenaltyTerms(jnp.zeros_like(norm), norm)
 
 
 @dataclasses.dataclass(frozen=True)
 class Regulariser:
-    """A row of PENALTIES; called like its penalty.
+    """A row of PENALTIES, which is called like its penalty.
 
     Attributes:
         penalty: the pure function.
         weight: its published weight.
-        source: where weight and formula come from.
-        constraint: what holds the critic's weights, for the two that need no penalty.
+        source: the origin of the weight and the formula.
+        constraint: the constraint on the critic's weights, for the two that need no penalty.
     """
 
     penalty: Penalty
@@ -167,7 +169,7 @@ class Regulariser:
     def __call__(
         self, critic: CriticFn, key: RandomKey, real: Examples, fake: Examples
     ) -> PenaltyTerms:
-        """The penalty's terms."""
+        """Return the terms of the penalty."""
         return self.penalty(critic, key, real, fake)
 
 
@@ -203,11 +205,11 @@ def register(
     """Add a penalty (docs/penalties.md).
 
     Args:
-        name: what `config.loss.penalty` calls it.
-        penalty: (critic, key, real, fake) -> PenaltyTerms, pure.
+        name: its name in `config.loss.penalty`.
+        penalty: a pure function (critic, key, real, fake) -> PenaltyTerms.
         weight: its usual weight.
-        source: where formula and weight come from.
-        constraint: what holds the critic's weights beside it.
+        source: the origin of the formula and the weight.
+        constraint: a constraint on the critic's weights, in addition to the penalty.
 
     Raises:
         ConfigError: the name is taken.
@@ -220,5 +222,5 @@ def _norm(gradient: Array, axes: tuple[int, ...]) -> Array:
 
 
 def _one_number_each(key: RandomKey, examples: Examples) -> Array:
-    """Uniform in [0, 1), one per example, shaped to be multiplied with them."""
+    """Draw one number in [0, 1) per example, shaped so that it multiplies the examples."""
     return jax.random.uniform(key, (examples.shape[0], *[1] * (examples.ndim - 1)))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cpca_jax.data.store.reader import Store
 
 PROGRAM = launch.Program(__doc__)
+PROGRAM.plugin_flag()
 _text = partial(flags.DEFINE_string, flag_values=PROGRAM.flags)
 _names = partial(flags.DEFINE_list, flag_values=PROGRAM.flags)
 _count = partial(flags.DEFINE_integer, flag_values=PROGRAM.flags)

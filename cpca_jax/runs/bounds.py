@@ -1,4 +1,4 @@
-"""What a configuration field tells about itself: meaning, source of its default, allowed values."""
+"""The documentation of a configuration field: meaning, source of its default, allowed values."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,8 +12,8 @@ class Bound:
     """The values that a field may have.
 
     Attributes:
-        wanted: completes "it must be ..."; stands in messages and in the help.
-        holds: whether a value, of the right type, is allowed.
+        wanted: the words that complete "it must be ..." in messages and in the help.
+        holds: a function that tells whether a value of the right type is allowed.
     """
 
     wanted: str
@@ -40,10 +40,11 @@ class Setting:
     """The documentation of one field.
 
     Attributes:
-        text: one sentence on what the field means, with its unit.
-        source: where the default comes from; empty where it is a choice of this project.
-        bound: the allowed values, checked when a configuration is parsed; None for any.
-        added: a run written before the field existed may lack it and gets the default.
+        text: one phrase that says what the field means, with its unit.
+        source: the origin of the default; empty where it is a choice of this project.
+        bound: the allowed values, checked when a configuration is parsed; None for any value.
+        added: whether a run may lack the field and gets the default, because the run was written
+            before the field existed.
     """
 
     text: str
@@ -62,8 +63,8 @@ def setting(
 ) -> Any:
     """Declare a field of a configuration dataclass; the arguments are those of `Setting`.
 
-    Names of rows that a plug-in may add have no bound: they are checked where they are looked up,
-    so that a run with an unknown one can still be read.
+    Names of rows that a plug-in may add have no bound: they are checked when they are looked up,
+    so that a run with an unknown name can still be read.
     """
     about = {_KEY: Setting(text, source, bound, added)}
     if isinstance(default, dict):
@@ -72,6 +73,6 @@ def setting(
 
 
 def about(field: "dataclasses.Field[Any]") -> Setting:
-    """Return the documentation of a declared field; none for a field that holds a group."""
+    """Return the documentation of a field; it is empty for a field that holds a group."""
     found: Setting = field.metadata.get(_KEY, Setting(""))
     return found

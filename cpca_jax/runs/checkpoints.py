@@ -3,8 +3,9 @@
 A checkpoint is a folder RUN/checkpoints/STEP that holds the items `generator`, `critic`,
 `optimizer` and, for batch normalisation, `generator_statistics` (Orbax), `config.json`, and
 `manifest.json` with the SHA-256 of every other file. It is written under another name and renamed
-when complete. Orbax itself restores flipped bits without complaint, so the digests are checked at
-every restore; a step that fails is skipped, with a word, and the one before it is taken.
+when complete. Orbax itself restores flipped bits without complaint, so the digests are checked
+whenever a step is chosen; a step that fails is reported and skipped, and the step before it is
+taken.
 """
 
 import json
@@ -26,18 +27,20 @@ OPTIMIZER, STATISTICS = "optimizer", "_statistics"
 
 
 def steps(run: Path) -> list[int]:
-    """Steps that have a checkpoint folder, oldest first; whether they are sound is not checked."""
+    """Return the steps that have a checkpoint folder, oldest first, without checking the files."""
     folder = run / FOLDER
     return sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit() and p.is_dir())
 
 
 def sound_step(run: Path, *, step: int | None = None, say: Say = lambda _: None) -> int | None:
-    """The newest step whose every file has the digest its manifest states, or None.
+    """Return the step of the newest sound checkpoint, or None.
+
+    A checkpoint is sound if every file has the digest that its manifest states.
 
     Args:
         run: the run's folder.
-        step: look at this one only.
-        say: told of each checkpoint that is skipped, and why.
+        step: the only step to look at; by default all steps.
+        say: a function that is told of each skipped checkpoint, and why it is skipped.
     """
     candidates = [step] if step else reversed(steps(run))
     for candidate in candidates:
@@ -49,7 +52,7 @@ def sound_step(run: Path, *, step: int | None = None, say: Say = lambda _: None)
 
 
 def require_step(run: Path, *, step: int | None = None, say: Say = lambda _: None) -> int:
-    """As `sound_step`, but its absence is an error.
+    """Return the step of the newest sound checkpoint as `sound_step` does, or raise an error.
 
     Raises:
         CheckpointError: the run has no sound checkpoint (at that step).
@@ -79,7 +82,7 @@ def restore_params(run: Path | str, *, which: str = "generator", step: int | Non
     Args:
         run: a run's folder.
         which: "generator" or "critic".
-        step: which checkpoint; by default the newest sound one.
+        step: the step of the checkpoint; by default the newest sound one.
 
     Raises:
         CheckpointError: no sound checkpoint, or no such network in it.
@@ -97,7 +100,7 @@ def restore_network(run: Path, which: str, *, step: int) -> tuple[Params, Params
     Args:
         run: the run's folder.
         which: "generator" or "critic".
-        step: which checkpoint; must be sound (`sound_step`).
+        step: the step of the checkpoint, which must be sound (`sound_step`).
     """
     params = restore_item(run, step, which)
     if is_of_version_0_1(run, step):
@@ -114,7 +117,7 @@ def is_of_version_0_1(run: Path, step: int) -> bool:
 
 
 def read_config(run: Path | str, *, step: int | None = None) -> dict[str, Any]:
-    """The configuration a run was trained with, as `config.parse` takes it.
+    """Return the configuration with which a run was trained, as `config.parse` takes it.
 
     Raises:
         CheckpointError: no sound checkpoint.
@@ -126,7 +129,7 @@ def read_config(run: Path | str, *, step: int | None = None) -> dict[str, Any]:
 
 
 def read_about(run: Path, step: int) -> dict[str, Any]:
-    """What the manifest says besides digests: feature network, data fingerprint, versions."""
+    """Return the rest of the manifest: feature network, data fingerprint, versions."""
     manifest = json.loads((run / FOLDER / str(step) / MANIFEST).read_text())
     return {**manifest["about"], "versions": manifest["versions"]}
 
@@ -143,7 +146,7 @@ def restore_item(run: Path, step: int, name: str) -> Any:
 
 
 def _problem(folder: Path) -> str | None:
-    """Why a checkpoint cannot be trusted, or None."""
+    """Return the reason why a checkpoint cannot be trusted, or None."""
     try:
         stated = json.loads((folder / MANIFEST).read_text())["files"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -154,6 +157,6 @@ def _problem(folder: Path) -> str | None:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a checkpoint but its manifest, by its place in it."""
+    """Return the SHA-256 of every file of a checkpoint except its manifest, by relative path."""
     found = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
     return {p.relative_to(folder).as_posix(): files.file_digest(p) for p in found}

@@ -1,8 +1,8 @@
-"""Configuration at the door: an untyped ConfigDict in, frozen dataclasses out.
+"""Parsing of a configuration: an untyped ConfigDict comes in, frozen dataclasses go out.
 
 `configs/*.py` return an `ml_collections.ConfigDict`; `parse` turns it into an `Experiment` and
-refuses unknown keys, wrong types and impossible values by name. Nothing deeper sees the
-ConfigDict. `settings` lists what can be configured.
+refuses unknown keys, wrong types and impossible values by name. No module behind it sees the
+ConfigDict. `settings` lists everything that can be configured.
 """
 
 import dataclasses
@@ -53,7 +53,7 @@ __all__ = [
 
 
 def defaults() -> ConfigDict:
-    """Return every field with its default; a network's own fields may be added in `fields`."""
+    """Return every field with its default; `fields` may be extended by a network's own fields."""
     config = ConfigDict(dataclasses.asdict(Experiment()))
     for part in (config.model, config.critic):
         part.fields.unlock()
@@ -61,7 +61,7 @@ def defaults() -> ConfigDict:
 
 
 def parse(config: ConfigDict | Mapping[str, Any]) -> Experiment:
-    """Turn a ConfigDict (or what `to_json` wrote, read back) into an Experiment.
+    """Turn a ConfigDict, or the parsed JSON of `to_json`, into an Experiment.
 
     Raises:
         ConfigError: an unknown or missing key, a wrong type, an impossible value. The message
@@ -76,7 +76,7 @@ def parse(config: ConfigDict | Mapping[str, Any]) -> Experiment:
 
 
 def parse_perceptual(written: Mapping[str, Any]) -> PerceptualConfig:
-    """Parse what a run says of its feature network alone.
+    """Parse only the part of a run's configuration that describes its feature network.
 
     Raises:
         ConfigError: as for `parse`.
@@ -102,7 +102,7 @@ def _as_today(written: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _build(kind: Any, raw: Mapping[str, Any], path: str) -> Any:
-    """Fill a dataclass from a mapping; every key must be known, and present unless it is newer."""
+    """Fill a dataclass from a mapping; keys must be known, and present unless they are newer."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     prefix = f"config.{path}"
     for key in raw:
@@ -129,14 +129,14 @@ def _build(kind: Any, raw: Mapping[str, Any], path: str) -> Any:
 
 
 def _convert(hint: Any, value: Any, key: str) -> Any:
-    """One value to its declared type; JSON's lists become tuples, whole floats stay floats."""
+    """Convert one value to its declared type; lists become tuples, whole floats stay floats."""
     origin = typing.get_origin(hint)
     if origin is tuple:
         item = typing.get_args(hint)[0]
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{key}: {value!r}; it must be a list")
         return tuple(_convert(item, v, key) for v in value)
-    if origin is not None:  # Mapping[str, Any]: the network's own fields
+    if origin is not None:  # a Mapping[str, Any], which holds the network's own fields
         if not isinstance(value, Mapping):
             raise ConfigError(f"{key}: {value!r}; it must be a mapping")
         return {k: _tuples(v) for k, v in value.items()}
@@ -153,12 +153,13 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
 
 
-# Values that would fail late or not at all: (key, value, whether allowed, what would be).
+# A check of a value that would fail late or not at all: key, value, whether it is allowed, and
+# the words that complete "it must be ...".
 Rule = tuple[str, Any, bool, str]
 
 
 def _bounds(part: Any, path: str) -> Iterator[Rule]:
-    """The bounds that each field declares for itself."""
+    """Yield the bounds that each field declares for itself."""
     for field in dataclasses.fields(part):
         value, bound = getattr(part, field.name), bounds.about(field).bound
         if dataclasses.is_dataclass(value):
@@ -168,7 +169,7 @@ def _bounds(part: Any, path: str) -> Iterator[Rule]:
 
 
 def _rules(e: Experiment) -> list[Rule]:
-    """Rules across fields."""
+    """Return the rules across fields."""
     d, loss, t, c = e.data, e.loss, e.train, e.compute
     terms = ("adversarial", "perceptual", "mse", "l1")
     weights = {name: getattr(loss, name) for name in terms}

@@ -1,16 +1,16 @@
-"""What runs of version 0.1 have in another form: read as if it had always been today's."""
+"""Conversion of runs of version 0.1, whose configuration and trees had another form."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from cpca_jax.types import Params
 
-# Batch normalisation's running moments, once leaves of the parameter tree.
+# Batch normalisation's running moments, which were leaves of the parameter tree in version 0.1.
 _MOMENTS = {"mean": "mean", "variance": "var"}
 
 
 def moments_apart(params: Mapping[str, Any]) -> tuple[Params, Params]:
-    """Return parameters without running moments, and the running moments."""
+    """Separate the running moments from the parameters and return both."""
     own: dict[str, Any] = {}
     moments: dict[str, Any] = {}
     normalises = {"scale", "bias", *_MOMENTS} == set(params)
@@ -26,7 +26,7 @@ def moments_apart(params: Mapping[str, Any]) -> tuple[Params, Params]:
 
 
 def named_rules(opt_state: Mapping[str, Any]) -> Params:
-    """Return an optimiser's state by the names of its rules; once it was Adam's alone."""
+    """Return an optimiser's state by the names of its rules; version 0.1 had Adam's alone."""
     if set(opt_state) != {"count", "mu", "nu"}:
         return dict(opt_state)
     mu, nu = (moments_apart(opt_state[name])[0] for name in ("mu", "nu"))
@@ -34,7 +34,7 @@ def named_rules(opt_state: Mapping[str, Any]) -> Params:
 
 
 def config(written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration without the fields that CNN-Cascade once had outside its own."""
+    """Return a configuration with CNN-Cascade's fields where they are today, in its own model."""
     parts = {
         name: dict(part) if isinstance(part, Mapping) else part for name, part in written.items()
     }

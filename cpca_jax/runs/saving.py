@@ -40,15 +40,15 @@ def save(
     keep: int,
     keep_every: int = 0,
 ) -> Path:
-    """Write a checkpoint and drop what need not be kept.
+    """Write a checkpoint and remove older ones that need not be kept.
 
     Args:
         run: the run's folder.
-        state: what to save; its step names the checkpoint.
+        state: the state to save; its step names the checkpoint.
         config: the experiment as JSON text.
-        about: what else the manifest should say (feature network, data fingerprint).
-        keep: how many of the newest checkpoints to leave.
-        keep_every: leave those at multiples of so many steps too; 0 for none.
+        about: further entries of the manifest (feature network, data fingerprint).
+        keep: the number of newest checkpoints to keep.
+        keep_every: also keep the checkpoints at multiples of this number of steps; 0 for none.
 
     Raises:
         OutputError: the disk is full or may not be written; older checkpoints are intact.
@@ -56,7 +56,7 @@ def save(
     state = jax.device_get(state)
     step = int(state.step)
     folder = run / FOLDER
-    for left in folder.glob(".*.partial"):  # by a process that was killed while it saved
+    for left in folder.glob(".*.partial"):  # left by a process that was killed while it saved
         shutil.rmtree(left, ignore_errors=True)
     final = folder / str(step)
     with (
@@ -71,8 +71,8 @@ def save(
 
 
 def _write(folder: Path, state: TrainState, config: str, about: Mapping[str, Any]) -> None:
-    """Fill a checkpoint's folder, the manifest last."""
-    # The one process that saves does not wait for the others, which do not.
+    """Fill a checkpoint's folder, with the manifest last."""
+    # The one process that saves must not wait for the others, which do not save.
     alone = ocp.options.MultiprocessingOptions(
         primary_host=jax.process_index(), active_processes={jax.process_index()}
     )
@@ -91,15 +91,15 @@ def _write(folder: Path, state: TrainState, config: str, about: Mapping[str, Any
 
 
 def restore_state(run: Path, like: TrainState, *, step: int) -> TrainState:
-    """A full state, as NumPy arrays on the host.
+    """Restore a full state, as NumPy arrays on the host.
 
     Args:
         run: the run's folder.
-        like: a state of the same experiment: structure, shapes and dtypes to hold to.
-        step: which; must be sound (`sound_step`).
+        like: a state of the same experiment, whose structure, shapes and dtypes are required.
+        step: the step of the checkpoint, which must be sound (`sound_step`).
 
     Raises:
-        CheckpointError: structure, a shape or a dtype differs; every offending name is listed.
+        CheckpointError: the structure, a shape or a dtype differs; the message lists every name.
     """
 
     def player(name: str, like: Player) -> Player:
@@ -115,12 +115,12 @@ def restore_state(run: Path, like: TrainState, *, step: int) -> TrainState:
 
 
 def restore_player(run: Path, which: str, *, step: int) -> Player:
-    """Restore one network of a run with its moments: nested dictionaries of NumPy arrays.
+    """Restore one network of a run and its moments as nested dictionaries of NumPy arrays.
 
     Args:
         run: the run's folder.
         which: "generator" or "critic".
-        step: which checkpoint; must be sound (`sound_step`).
+        step: the step of the checkpoint, which must be sound (`sound_step`).
     """
     params, statistics = restore_network(run, which, step=step)
     opt_state = restore_item(run, step, OPTIMIZER)[which]
@@ -130,7 +130,7 @@ def restore_player(run: Path, which: str, *, step: int) -> Player:
 
 
 def _items(state: TrainState) -> dict[str, Any]:
-    """The named items of a checkpoint; plain dictionaries, so that a restore needs no template."""
+    """Return the named items of a checkpoint as plain dictionaries: a restore needs no template."""
     players = {"generator": state.generator, "critic": state.critic}
     present = {name: player for name, player in players.items() if player is not None}
     moments = {n: flax.serialization.to_state_dict(p.opt_state) for n, p in present.items()}
@@ -140,7 +140,7 @@ def _items(state: TrainState) -> dict[str, Any]:
 
 
 def _fill(like: Params, restored: Any, what: str) -> Params:
-    """`restored` in the structure of `like`; names, shapes and dtypes must be the same."""
+    """Return `restored` in the structure of `like`; names, shapes and dtypes must be the same."""
 
     def leaves(tree: Params) -> dict[str, tuple[tuple[int, ...], str]]:
         leaves = trees.by_name(flax.serialization.to_state_dict(tree))

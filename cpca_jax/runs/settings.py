@@ -1,8 +1,8 @@
 """Every field that can be configured: type, default, meaning, source of the default, bounds.
 
-The dataclasses are what the program works with; `configs/base.py` and `--help` are made from them.
-"The deck" is the talk behind Shan et al. 2017, whose experiments this project repeats; "released
-code" is that of its authors' later publication (CPCE).
+The program works with these dataclasses; `configs/base.py` and `--help` are made from them. As a
+source, "deck" is the talk whose experiments this project repeats (Shan et al. 2017, "Transfer
+Learning for Low-Dose CT Denoising"); "released code" is that of its later publication (CPCE).
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from cpca_jax.runs.bounds import (
     setting,
 )
 
-# Of the convolutions; parameters, losses and Adam are float32 always.
+# The precisions of convolutions; parameters, losses and Adam are always float32.
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -45,8 +45,8 @@ class DataConfig:
     )
     margin: int = setting(
         0,
-        "The pixels at each side of a patch that only give context, unseen by losses and critic; "
-        "for networks published without padding.",
+        "The pixels at each side of a patch that only give context; losses and critic do not see "
+        "them. For networks published without padding.",
         bound=NOT_NEGATIVE,
     )
     centres: int = setting(
@@ -56,7 +56,7 @@ class DataConfig:
         128, "The patches of a batch.", source="released code; the deck is silent", bound=POSITIVE
     )
     augmentation: str = setting(
-        "none", "The mirroring and turning: none, flips, dihedral.", source="released code"
+        "none", "The mirroring and turning: none, flips or dihedral.", source="released code"
     )
     air_hu: float = setting(
         -500.0,
@@ -64,7 +64,7 @@ class DataConfig:
         source="released DU-GAN code, the closest of the same group",
     )
     air_fraction: float = setting(
-        0.85, "The share of air at which a patch is refused.", source="DU-GAN code", bound=SHARE
+        0.85, "The share of air from which a patch is refused.", source="DU-GAN code", bound=SHARE
     )
     train_split: str = setting("train", "The split of the store to train on.")
     validation_split: str = setting(
@@ -72,13 +72,13 @@ class DataConfig:
     )
     folds: int = setting(
         0,
-        "The parts of train_split's patients for cross-validation: one validates instead, the "
-        "others train; 0 for none.",
+        "The number of parts of train_split's patients for cross-validation: one part validates, "
+        "the others train; 0 for none.",
         bound=NONE_OR_SEVERAL,
         added=True,
     )
     fold: int = setting(
-        0, "The part that validates, below data.folds.", bound=NOT_NEGATIVE, added=True
+        0, "The index of the part that validates, below data.folds.", bound=NOT_NEGATIVE, added=True
     )
 
 
@@ -106,7 +106,7 @@ class LossConfig:
     """Weights of the generator's terms, and the critic's penalty."""
 
     adversarial: float = setting(
-        1.0, "The adversarial term's weight; 0: no critic.", source="deck", bound=NOT_NEGATIVE
+        1.0, "The adversarial weight; 0 for no critic.", source="deck", bound=NOT_NEGATIVE
     )
     perceptual: float = setting(
         0.1, "The weight of the perceptual term, lambda_p.", source="deck", bound=NOT_NEGATIVE
@@ -140,7 +140,7 @@ class PerceptualConfig:
         source="deck",
     )
     weights: str = setting(
-        "", "The file of its weights, see docs/feature_network.md; empty for the cache."
+        "", "The file of its weights (docs/feature_network.md); empty for the one in the cache."
     )
     tap: str = setting("relu5_4", "The layer whose features are compared.", source="released code")
     reduction: str = setting(
@@ -156,10 +156,10 @@ class OptimConfig:
     """Adam and its schedule."""
 
     learning_rate: float = setting(
-        1e-4, "The generator's rate at first.", source="deck, from scratch", bound=POSITIVE
+        1e-4, "The generator's rate before decay.", source="deck, from scratch", bound=POSITIVE
     )
     critic_learning_rate: float = setting(
-        1e-4, "The critic's rate at first.", source="deck, from scratch", bound=POSITIVE
+        1e-4, "The critic's rate before decay.", source="deck, from scratch", bound=POSITIVE
     )
     beta1: float = setting(
         0.9, "Adam's decay of the first moment.", source="released code", bound=MOMENTUM
@@ -174,8 +174,12 @@ class OptimConfig:
         "The fall of the rates: constant, inverse_epoch, inverse_sqrt_epoch or exponential.",
         source='the deck: "decays as epoch goes"; the form is the released code\'s',
     )
-    half_life: float = setting(1.0, 'The epochs of the decay "exponential".', bound=POSITIVE)
-    first_epoch: int = setting(0, "The epoch at which the decay begins.", bound=NOT_NEGATIVE)
+    half_life: float = setting(
+        1.0, 'The epochs in which the decay "exponential" halves the rates.', bound=POSITIVE
+    )
+    first_epoch: int = setting(
+        0, "The epoch number of the first step, for the decay.", bound=NOT_NEGATIVE
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +201,7 @@ class TrainConfig:
     )
     keep_checkpoints: int = setting(3, "The newest checkpoints to keep.", bound=ONE_OR_MORE)
     keep_every: int = setting(
-        10_000, "Also keep those at multiples of so many steps; 0: none.", bound=NOT_NEGATIVE
+        10_000, "The steps whose multiples are also kept; 0 for none.", bound=NOT_NEGATIVE
     )
     validation_slices: int = setting(
         64, "The slices to validate on, spread over the validation series; 0 for all."
@@ -208,27 +212,29 @@ class TrainConfig:
 
     @property
     def total_steps(self) -> int:
-        """Generator updates of the whole run."""
+        """The number of generator updates of the whole run."""
         return self.steps or self.epochs * self.steps_per_epoch
 
 
 @dataclasses.dataclass(frozen=True)
 class TransferConfig:
-    """The 2D run to start from; empty for training from scratch."""
+    """The 2D run to start from, if training does not start from scratch."""
 
-    run: str = setting("", "The folder of a finished 2D run to start from.")
+    run: str = setting("", "The folder of a finished 2D run to start from; empty for none.")
     step: int = setting(0, "The step of that run; 0 for its last checkpoint.")
     rule: str = setting(
         "centre", "The rule that inflates a 2D kernel: centre is [0, H, 0].", source="deck"
     )
-    fresh: tuple[str, ...] = setting((), "The parameters not taken: regular expressions.")
+    fresh: tuple[str, ...] = setting(
+        (), "The parameters that start fresh instead: regular expressions."
+    )
     critic: str = setting(
         "carry",
-        "The critic at the start: carry that run's, or fresh.",
+        "The critic at the start: carry (that run's critic) or fresh.",
         source="deck: do not break the balance between G and D",
     )
     optimizer: str = setting(
-        "carry", "Adam's moments of the players that are carried: carry, or fresh."
+        "carry", "Adam's moments of the players that are carried: carry or fresh."
     )
     critic_warmup_steps: int = setting(
         0, "The critic-only updates before fine-tuning, for a 2D model that had no critic."
@@ -240,15 +246,15 @@ class EvaluationConfig:
     """The definition of validation scores."""
 
     protocol: str = setting("deck", "The protocol that defines PSNR and SSIM.", source="deck")
-    batch: int = setting(4, "The slices that are denoised at once.", bound=ONE_OR_MORE)
+    batch: int = setting(4, "The number of slices denoised at once.", bound=ONE_OR_MORE)
 
 
 @dataclasses.dataclass(frozen=True)
 class ComputeConfig:
-    """The way a step is computed; its result is the same but for rounding."""
+    """The way in which a step is computed; its result is the same except for rounding."""
 
     devices: int = setting(
-        0, "The devices that share each batch; 0: all.", bound=NOT_NEGATIVE, added=True
+        0, "The devices that share each batch; 0 for all.", bound=NOT_NEGATIVE, added=True
     )
     precision: str = setting(
         "float32",
@@ -285,5 +291,5 @@ class Experiment:
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     compute: ComputeConfig = dataclasses.field(default_factory=ComputeConfig)
     plugins: tuple[str, ...] = setting(
-        (), "The names of the plug-ins trained with; set by --plugin, never loaded.", added=True
+        (), "The plug-ins used in training; recorded by --plugin, never loaded.", added=True
     )

@@ -1,14 +1,14 @@
-"""The state of a training: what is in it is what a checkpoint holds.
+"""The state of a training, which is exactly what a checkpoint holds.
 
-No keys, no functions, no optimisers inside. Randomness is a function of (seed, step), so the step
-is all that resuming needs besides the two players.
+It contains no keys, functions or optimisers. Randomness is a function of (seed, step), so that
+resuming needs only the step besides the two players.
 """
 
 import flax.struct
 
 from cpca_jax.types import Leaf, Params
 
-# Named folds of the root key.
+# The named folds of the root key.
 GENERATOR_KEY, CRITIC_KEY, STEP_KEY = 0, 1, 2
 
 
@@ -18,7 +18,7 @@ class Player(flax.struct.PyTreeNode):
     Attributes:
         params: its weights.
         opt_state: the state of its optimiser.
-        statistics: running moments of batch normalisation; empty for networks without any.
+        statistics: the running moments of batch normalisation; empty for networks without any.
     """
 
     params: Params
@@ -30,9 +30,9 @@ class TrainState(flax.struct.PyTreeNode):
     """Both players and the number of generator updates done.
 
     Attributes:
-        step: int32 scalar.
-        generator: the denoiser.
-        critic: None for objectives without an adversarial term.
+        step: the number of generator updates done, an int32 scalar.
+        generator: the denoiser in training.
+        critic: the critic in training; None for objectives without an adversarial term.
     """
 
     step: Leaf

@@ -1,1 +1,1 @@
-"""What a process needs: console and logs, whole-file writes, memory, devices."""
+"""The needs of a process: console and logs, whole-file writes, memory, devices, plug-ins."""

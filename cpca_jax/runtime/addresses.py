@@ -1,4 +1,4 @@
-"""Addresses of object stores, which are no paths: refused before they become local folders."""
+"""Addresses of object stores, which are not paths: refused before they become local folders."""
 
 import re
 
@@ -6,10 +6,10 @@ from cpca_jax.errors import InputError
 
 
 def refuse(what: str, path: str) -> None:
-    """Refuse gs://bucket and the like, of which pathlib would make a local folder `gs:`.
+    """Refuse addresses such as gs://bucket, which pathlib would turn into a local folder `gs:`.
 
     Raises:
-        InputError: names `what`, the address, and what would be right.
+        InputError: `path` is such an address; the message names `what` and what would be right.
     """
     if re.match(r"[A-Za-z][\w+.-]*:/", path):
         raise InputError(

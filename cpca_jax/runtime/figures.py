@@ -1,7 +1,7 @@
 """Figures as PNG bytes: drawn without a display, the same bytes for the same numbers.
 
-matplotlib is imported by the first figure, and nothing of it is set for the whole process: no
-backend, no pyplot.
+matplotlib is imported by the first figure. Nothing in it is set for the whole process: neither a
+backend nor pyplot is used.
 """
 
 import io
@@ -16,7 +16,7 @@ from cpca_jax.units import Window
 if TYPE_CHECKING:
     import matplotlib.figure
 
-# A panel: its title, a slice in HU (y x), and the window that the slice is shown in.
+# A panel: its title, a slice (y x) in HU, and the window in which the slice is shown.
 Panel = tuple[str, Shaped[np.ndarray, "y x"], Window]
 
 
@@ -24,8 +24,8 @@ def new_figure(width: float, height: float) -> "matplotlib.figure.Figure":
     """Return an empty figure whose parts make room for each other.
 
     Args:
-        width: in inches.
-        height: in inches.
+        width: The width in inches.
+        height: The height in inches.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -39,20 +39,20 @@ def png(figure: "matplotlib.figure.Figure", *, dpi: int = 110) -> bytes:
     """Return a figure as PNG.
 
     Args:
-        figure: from `new_figure`.
-        dpi: pixels per inch.
+        figure: A figure made by `new_figure`.
+        dpi: The resolution in pixels per inch.
     """
     stream = io.BytesIO()
-    # Without the program's name and version, so that the same numbers give the same bytes.
+    # The file omits matplotlib's name and version, so that the same numbers give the same bytes.
     figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     return stream.getvalue()
 
 
 def panels(rows: Sequence[Sequence[Panel]]) -> bytes:
-    """Return a PNG of slices side by side; the window of each stands above it.
+    """Return a PNG of slices side by side, with the window of each slice in its title.
 
     Args:
-        rows: of panels, from top to bottom, all of one length.
+        rows: The rows of panels, from top to bottom, all of one length.
     """
     columns = max(map(len, rows))
     drawing = new_figure(4.1 * columns, 4.4 * len(rows))

@@ -1,6 +1,6 @@
-"""Files and folders that appear complete or not at all: the only module that writes them so.
+"""Files and folders that appear complete or not at all: no other module writes them so.
 
-Everything is written under a hidden name beside its own, brought to the disk, and renamed.
+Everything is written under a hidden name next to its own, flushed to the disk, and renamed.
 """
 
 import contextlib
@@ -15,28 +15,28 @@ from typing import BinaryIO
 
 from cpca_jax.errors import InputError, OutputError, TakenError
 
-# Answers of a system or of a network share that cannot bring a folder's names to the disk.
+# Error numbers of a system or of a network share that cannot flush a folder's names to the disk.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS}
 
 
 @contextlib.contextmanager
 def appearing(root: Path, *, shared: bool = False, replacing: bool = False) -> Iterator[Path]:
-    """Give a hidden folder beside `root` that gets its name when the block ends well.
+    """Make a hidden folder next to `root` that is renamed to `root` when the block succeeds.
 
     When the block raises, or `root` has appeared in the meantime, the folder is removed.
 
     Args:
-        root: the folder to be; may not exist, or be empty. Its parents are made.
+        root: the final folder; it must not exist yet, or must be empty. Its parents are made.
         shared: give it the permissions that the process gives all its folders. By default only
             the owner may enter it (mode 0700), because it holds images of patients.
-        replacing: remove a `root` that is there, once everything is on disk.
+        replacing: remove an existing `root` once everything is on disk.
 
     Yields:
-        Where to write.
+        The hidden folder to write into.
 
     Raises:
-        TakenError: `root` is there already.
-        OutputError: the disk does not take it.
+        TakenError: `root` exists already.
+        OutputError: the disk refuses the folder.
     """
     partial = root.with_name(f".{root.name}.{secrets.token_hex(4)}.partial")
     with disk_errors(root.name):
@@ -51,16 +51,16 @@ def appearing(root: Path, *, shared: bool = False, replacing: bool = False) -> I
 
 
 def publish(partial: Path, root: Path, *, replacing: bool = False) -> None:
-    """Bring a folder and all that is in it to the disk, then give it its name.
+    """Flush a folder and everything in it to the disk, then rename it to its final name.
 
     Args:
-        partial: the folder as written; lies beside `root`.
-        root: its name to be; may not exist, or be an empty folder.
-        replacing: remove a `root` that is there.
+        partial: the folder as written; it lies next to `root`.
+        root: the final name; it must not exist yet, or must be an empty folder.
+        replacing: remove an existing `root`.
 
     Raises:
-        TakenError: `root` is there already.
-        OSError: the disk does not take it.
+        TakenError: `root` exists already.
+        OSError: the disk refuses the folder.
     """
     for path in partial.rglob("*"):
         sync(path)
@@ -76,7 +76,9 @@ def publish(partial: Path, root: Path, *, replacing: bool = False) -> None:
     except OSError as error:
         if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
             raise
-        raise TakenError(f"{root.name}: is there already, was written meanwhile") from None
+        raise TakenError(
+            f"{root.name}: exists already; another process has written it in the meantime"
+        ) from None
     sync(root.parent)
 
 
@@ -88,23 +90,23 @@ def whole_path(
     replacing: bool = True,
     error: type[InputError] = OutputError,
 ) -> Iterator[Path]:
-    """Give an empty hidden file beside `path` that gets its name when the block ends well.
+    """Make an empty hidden file next to `path` that is renamed to `path` when the block succeeds.
 
-    For libraries that write to a path; its ending is that of `path`. When the block raises, the
-    file is removed and what was at `path` is left.
+    This serves libraries that write to a path; the hidden file has the suffix of `path`. When the
+    block raises, the hidden file is removed, and an existing `path` stays as it was.
 
     Args:
-        path: the file to be. Its parents are made.
+        path: the final file. Its parents are made.
         shared: give it the permissions that the process gives all its files. By default only its
             owner may read it (mode 0600).
-        replacing: replace a file that is there; otherwise that is an error.
-        error: what to raise.
+        replacing: replace an existing file; otherwise an existing file is an error.
+        error: the class of the error to raise.
 
     Yields:
-        Where to write.
+        The hidden file to write to.
 
     Raises:
-        InputError: an `error`; the disk does not take it, or it is there and not to be replaced.
+        InputError: an `error`; the disk refuses the file, or it exists and may not be replaced.
     """
     partial = path.with_name(f".{secrets.token_hex(4)}.partial.{path.name}")
     with disk_errors(path.name, error=error):
@@ -125,7 +127,7 @@ def whole_file(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
     """Open a binary file that appears complete or not at all; see `whole_path`.
 
     Raises:
-        OutputError: the disk does not take it.
+        OutputError: the disk refuses the file.
     """
     with whole_path(path, shared=shared) as partial, partial.open("wb") as stream:
         yield stream
@@ -135,13 +137,13 @@ def write_file(path: Path, content: bytes, *, shared: bool = False) -> None:
     """Write a file that appears complete or not at all.
 
     Args:
-        path: the file. Its parents are made; a file that is there is replaced.
-        content: all of it.
+        path: the file. Its parents are made; an existing file is replaced.
+        content: the whole content.
         shared: give it the permissions that the process gives all its files. By default only its
             owner may read it (mode 0600).
 
     Raises:
-        OutputError: the disk does not take it.
+        OutputError: the disk refuses the file.
     """
     with whole_file(path, shared=shared) as stream:
         stream.write(content)
@@ -150,26 +152,26 @@ def write_file(path: Path, content: bytes, *, shared: bool = False) -> None:
 def require_apart(
     output: Path, sources: Iterable[Path], *, error: type[InputError] = OutputError
 ) -> None:
-    """Refuse an output that is a link, a file, or lies within an input.
+    """Refuse an output folder that is a link or a file, or that lies within an input.
 
     Args:
-        output: the folder to be.
+        output: the folder that will be written.
         sources: the folders that are read.
-        error: what to raise.
+        error: the class of the error to raise.
 
     Raises:
-        InputError: an `error`, naming what is wrong.
+        InputError: an `error` that names what is wrong.
     """
     absolute = Path(os.path.abspath(output))
     if absolute.is_symlink() or (absolute.exists() and not absolute.is_dir()):
-        raise error(f"{absolute.name}: is not a folder, --output must be one, and no link")
+        raise error(f"{absolute.name}: is not a folder; --output must be a folder and not a link")
     if any(absolute.resolve().is_relative_to(source.resolve()) for source in sources):
-        raise error(f"{absolute.name}: lies in the input, --output must be outside it")
+        raise error(f"{absolute.name}: lies in the input; --output must be outside it")
 
 
 @contextlib.contextmanager
 def disk_errors(name: str, *, error: type[InputError] = OutputError) -> Iterator[None]:
-    """Say what the disk refused, as an `error` with the name of what was to be written."""
+    """Turn an OSError of the block into an `error` that names the output and the reason."""
     try:
         yield
     except OSError as refusal:
@@ -178,15 +180,15 @@ def disk_errors(name: str, *, error: type[InputError] = OutputError) -> Iterator
 
 
 def sync(path: Path) -> None:
-    """Bring a file's content or a folder's names to the disk.
+    """Flush a file's content or a folder's names to the disk.
 
-    Folders of Windows and of some network shares cannot be synced. Their names are written
-    sooner or later, so that is no error.
+    Folders on Windows and on some network shares cannot be flushed. The system writes their names
+    sooner or later, so this is not an error.
 
     Raises:
-        OSError: the disk does not take it.
+        OSError: the disk refuses the content.
     """
-    # Windows syncs only what is open for writing.
+    # Windows flushes only files that are open for writing.
     flags = os.O_RDWR if os.name == "nt" and path.is_file() else os.O_RDONLY
     try:
         handle = os.open(path, flags)
@@ -207,7 +209,7 @@ def file_digest(path: Path) -> str:
 
 
 def _linked(partial: Path, path: Path) -> bool:
-    """Give a file its name without replacing one that is there; False without hard links."""
+    """Link a file to its final name, never replacing a file; return False without hard links."""
     try:
         os.link(partial, path)
     except FileExistsError:

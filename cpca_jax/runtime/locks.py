@@ -10,9 +10,9 @@ from cpca_jax.errors import InputError
 from cpca_jax.runtime import logs
 from cpca_jax.runtime.files import disk_errors
 
-# Answers of a file system that has no locks.
+# Error numbers of a file system that has no locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-# File systems, by number of device, of which that has been said.
+# The device numbers of file systems that the user has been warned about.
 _said: set[int] = set()
 
 
@@ -27,24 +27,24 @@ def hold(
 ) -> Iterator[None]:
     """Hold a lock file while the block runs; do not wait for another process that holds it.
 
-    The lock ends with the process, however that ends. A file that a killed process has left does
-    no harm. Where the file system has no locks, the block runs without one.
+    The lock ends with the process, however the process ends. A lock file that a killed process
+    left behind does no harm. Where the file system has no locks, the block runs without one.
 
     Args:
         path: the lock file, which is removed afterwards; its folder is made.
-        name: of what is locked, for messages.
-        refusal: predicate of the message when another process holds the lock, such as "is being
-            written by another program".
-        error: what to raise.
-        say: told, once for each file system, that it has no locks.
+        name: the name of the locked thing, for messages.
+        refusal: the predicate of the message when another process holds the lock, such as "is
+            being written by another program".
+        error: the class of the error to raise.
+        say: the function that is told, once for each file system, that it has no locks.
 
     Raises:
-        InputError: an `error`; another process holds the lock, or the disk does not take the file.
+        InputError: an `error`; another process holds the lock, or the disk refuses the lock file.
     """
     import filelock
 
-    # Not FileLock, which becomes a mere file where the system has no locks: that one stays locked
-    # when the process that holds it is killed.
+    # FileLock would fall back to a mere file where the system has no locks, and that file would
+    # stay locked after the process that holds it is killed.
     native = filelock.WindowsFileLock if sys.platform == "win32" else filelock.UnixFileLock
     lock = native(path, blocking=False, thread_local=False, fallback_to_soft=False)
     with disk_errors(name, error=error):
@@ -59,8 +59,9 @@ def hold(
     try:
         yield
     finally:
-        # Removed while it is held, or another process could hold a file that has no name any
-        # more. Windows removes no open file: there afterwards, unless another process holds it.
+        # The file is removed while the lock is held; otherwise another process could hold a file
+        # that has no name any more. Windows cannot remove an open file: there it is removed
+        # afterwards, unless another process holds it.
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
         lock.release()

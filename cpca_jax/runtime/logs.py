@@ -1,4 +1,4 @@
-"""What a run tells: lines and progress bars on the console, JSON lines and event files on disk."""
+"""Output of a run: lines and progress bars on the console, JSON lines and event files on disk."""
 
 import json
 import math
@@ -26,17 +26,17 @@ from cpca_jax.runtime import files
 
 T = TypeVar("T")
 _console = Console(highlight=False, soft_wrap=True)
-# Where there is no terminal a bar becomes a line this often.
+# Without a terminal, a line replaces the bar this often.
 _LINE_EVERY_SECONDS = 15.0
 
 
 def silence() -> None:
-    """Say nothing from here on: of several processes one speaks."""
+    """Stop all output to the console; only one of several processes reports."""
     _console.quiet = True
 
 
 def say(message: str) -> None:
-    """One line to the user."""
+    """Print one line to the user."""
     _console.print(message, markup=False)
 
 
@@ -49,7 +49,7 @@ class _Rate(ProgressColumn):
 
 
 class ProgressBar:
-    """Progress with rate and time left: a bar on a terminal, now and then a line elsewhere."""
+    """Progress with rate and time left: a bar on a terminal, an occasional line elsewhere."""
 
     def __init__(self, description: str, total: int, done: int = 0) -> None:
         self._description, self._total, self._done = description, total, done
@@ -78,7 +78,7 @@ class ProgressBar:
             self._bar.stop()
 
     def advance(self, note: str = "") -> None:
-        """One more is done; `note` stands behind the description."""
+        """Count one more item as done and show `note` after the description."""
         self._done += 1
         if self._bar:
             self._bar.update(self._task, advance=1, description=f"{self._description} {note}")
@@ -95,7 +95,7 @@ class ProgressBar:
 
 
 def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
-    """Pass items through, showing progress."""
+    """Yield the items and show the progress."""
     with ProgressBar(description, total) as bar:
         for item in items:
             yield item
@@ -103,9 +103,9 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
 
 
 class RunLog:
-    """Scalars of a run: `NAME.jsonl` and, beside it, TensorBoard event files.
+    """Scalars of a run: files `NAME.jsonl` and, next to them, TensorBoard event files.
 
-    On resuming, lines of steps that will be done again are dropped first.
+    When a run resumes, the lines of steps that will be repeated are dropped first.
     """
 
     def __init__(self, folder: Path, first_step: int) -> None:
@@ -142,17 +142,17 @@ class RunLog:
 
 
 class NoLog:
-    """A run's log in the processes that leave it to the first one."""
+    """A log that writes nothing, for all processes but the first."""
 
     def write(self, name: str, step: int, scalars: Mapping[str, float]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def read_jsonl(path: Path) -> list[dict[str, float]]:
-    """Lines of a JSON-lines file; a torn last line, left by a kill, is dropped."""
+    """Return the rows of a JSON-lines file without the incomplete last line that a kill leaves."""
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
@@ -163,5 +163,5 @@ def read_jsonl(path: Path) -> list[dict[str, float]]:
 
 
 def complain(message: str) -> None:
-    """One line to standard error."""
+    """Print one line to standard error."""
     print(message, file=sys.stderr)

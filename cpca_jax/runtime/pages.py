@@ -1,6 +1,6 @@
 """Pages that open anywhere: a template of `cpca_jax/templates` filled with plain data.
 
-The templates hold every sentence and all markup; a page has its style and its figures inside.
+The templates hold every sentence and all markup; a page contains its style and its figures.
 """
 
 import base64
@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from importlib import resources
 
-# Digits and signs, then nothing else or, in brackets, a remark, a p-value or a range.
+# Digits and signs, followed by nothing or, in brackets, by a remark, a p-value or a range.
 _NUMBER = re.compile(
     r"[+-]?\d([^a-zA-Z]|e[+-]\d)*(\(([a-z ]+|p = .*|[-.\de]+ to [-.\de]+)\))?", re.ASCII
 )
@@ -20,17 +20,19 @@ def render(template: str, page: object) -> str:
     In HTML (a template called `*.html.jinja`) everything that comes from `page` is escaped.
 
     Args:
-        template: file name of the template.
-        page: what the template calls `page`; every name that the template uses must be in it.
+        template: The file name of the template.
+        page: The object that the template calls `page`; it must have every name that the template
+            uses.
 
     Raises:
-        jinja2.TemplateError: the template uses a name that is not there.
+        jinja2.TemplateError: the template uses a name that `page` does not have.
     """
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_read_template),
-        # For the whole page: a template that two kinds of pages share is escaped in one of them.
+        # This holds for the whole page, so that a part shared by two kinds of pages is escaped in
+        # HTML only.
         autoescape=template.endswith(".html.jinja"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -42,17 +44,18 @@ def render(template: str, page: object) -> str:
 
 
 def _read_template(name: str) -> str:
-    """Read a template as a resource, which works from a wheel and from a zip file too."""
+    """Read a template as a resource, which also works from a wheel and from a zip file."""
     return (resources.files("cpca_jax") / "templates" / name).read_text(encoding="utf-8")
 
 
 def numeric_columns(rows: Sequence[Sequence[object]]) -> list[bool]:
-    """Return for each column of a table whether most of its cells, empty ones aside, are numbers.
+    """Tell for each column of a table whether most of its cells, ignoring empty ones, are numbers.
 
-    A number may have an interval, a unit of one sign, a p-value or a remark in brackets behind it.
+    A number may be followed by an interval, a unit of one character, or a p-value or a remark in
+    brackets.
 
     Args:
-        rows: of cells, all of one length.
+        rows: The rows of cells, all of one length.
     """
     columns = ([str(cell) for cell in column if cell != ""] for column in zip(*rows, strict=True))
     return [
@@ -62,5 +65,5 @@ def numeric_columns(rows: Sequence[Sequence[object]]) -> list[bool]:
 
 
 def data_uri(png: bytes) -> str:
-    """Return a PNG as an address that holds the picture itself."""
+    """Return a PNG as a data URI, an address that contains the picture itself."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"

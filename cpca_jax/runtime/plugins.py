@@ -1,4 +1,4 @@
-"""Modules of a user's own: files or importable modules that register rows when they are loaded."""
+"""Plug-ins: a user's files or importable modules, which register rows when they are loaded."""
 
 import hashlib
 import importlib
@@ -10,18 +10,18 @@ from types import ModuleType
 
 from cpca_jax.errors import InputError
 
-# Files that were loaded: a row can be registered once only.
+# Files that are loaded already: a row can be registered only once.
 _LOADED: set[Path] = set()
 
 
 def load(names: Sequence[str]) -> tuple[str, ...]:
-    """Import each plug-in, once in a process.
+    """Import each plug-in, only once in a process.
 
     Args:
         names: paths of files that end in ".py", or names of modules that can be imported.
 
     Returns:
-        The names to remember in a run: of a file without its folder, of a module as it is.
+        The names to record in a run: a file's name without its folder, a module's name as it is.
 
     Raises:
         InputError: a plug-in is missing or raises; the message names it.
@@ -40,18 +40,18 @@ def _load(name: str) -> str:
         elif path.resolve() not in _LOADED:
             import_file(path)
             _LOADED.add(path.resolve())
-    # A plug-in is a program of somebody else's and may raise anything, or call sys.exit.
+    # A plug-in is somebody else's program and may raise anything or call sys.exit.
     except (Exception, SystemExit) as error:
         raise InputError(f"--plugin: {path.name}: {type(error).__name__}: {error}") from error
     return path.name if is_file else name
 
 
 def import_file(path: Path) -> ModuleType:
-    """Execute a Python file from anywhere as a module of its own name.
+    """Execute a Python file from any folder as a module named after it.
 
     Raises:
         OSError: the file cannot be read.
-        Exception: whatever the file raises.
+        Exception: any error that the file raises.
     """
     path = path.resolve()
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
@@ -59,7 +59,7 @@ def import_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError(f"{path.name} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their own module up here while it is being executed.
+    # Dataclasses look up their own module here while it is being executed.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module

@@ -1,7 +1,7 @@
-"""The processes of one training: how they find each other, before JAX touches a device.
+"""The processes of one training: they find each other before JAX touches a device.
 
-Once all have joined, JAX shows each of them the devices of all as one set. Between CPUs it talks
-by Gloo, which is its default.
+Once all have joined, JAX shows each process the devices of all processes as one set. CPUs
+communicate through Gloo, which is JAX's default.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ _FORM = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """One process among those of its training, which meet at the address of the first."""
+    """The place of one process in its training; all meet at the address of the first one."""
 
     host: str
     port: int
@@ -33,10 +33,10 @@ class Place:
 
 
 def parse(choice: str) -> Place:
-    """The place that "HOST:PORT,COUNT,INDEX" says.
+    """Parse the place of a process from "HOST:PORT,COUNT,INDEX".
 
     Raises:
-        ConfigError: not of that form, or numbers that cannot be.
+        ConfigError: a text of another form, or an impossible number.
     """
     match = _FORM.fullmatch(choice)
     if match is None:
@@ -57,15 +57,15 @@ def parse(choice: str) -> Place:
 def join(choice: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
     """Join the other processes of this training and wait until all are there.
 
-    To be called before anything asks JAX for devices or computes. `choice` is the flag
-    --distributed: "" for one process, "auto" where Slurm, Open MPI, Cloud TPU or Kubernetes tells
-    JAX who the processes are, or "HOST:PORT,COUNT,INDEX" with the address of the process of index
-    0. With "auto" under Slurm and Open MPI a process takes one GPU, that of its number on the
-    machine; otherwise it takes all that it sees.
+    Call it before anything asks JAX for devices or computes. `choice` is the flag --distributed:
+    "" for one process, "auto" where Slurm, Open MPI, Cloud TPU or Kubernetes tells JAX which
+    processes there are, or "HOST:PORT,COUNT,INDEX" with the address of the process with index 0.
+    With "auto" under Slurm and Open MPI, a process takes the one GPU that has its number on the
+    machine; otherwise it takes all GPUs that it sees.
 
     Raises:
         ConfigError: `choice` is none of these.
-        InputError: no cluster found, or not all processes came in time.
+        InputError: no cluster was found, or not all processes came in time.
     """
     if not choice:
         return
@@ -79,25 +79,25 @@ def join(choice: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
             "process_id": place.index,
             "cluster_detection_method": "deactivate",
         }
-    # JAX's own handler would swallow SIGTERM, which is ours: save and end.
+    # JAX's own handler would swallow SIGTERM, on which this program saves and ends.
     jax.config.update("jax_enable_preemption_service", False)
     _initialize(choice, place, where, timeout_seconds)
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and speaks. Only to be asked after `join`."""
+    """Tell whether this process is the one that writes and reports; call it only after `join`."""
     return jax.process_index() == 0
 
 
 def anywhere(said: bool) -> bool:
-    """Whether any process says so. All must ask, at the same step of their work."""
+    """Tell whether `said` is true in any process; all must call this at the same step."""
     if jax.process_count() == 1:
         return said
     return bool(np.any(multihost_utils.process_allgather(np.asarray(said))))
 
 
 def of_first(number: int) -> int:
-    """What the first process says, whatever this one thinks. All must ask."""
+    """Return the number that the first process passes; all processes must call this."""
     if jax.process_count() == 1:
         return number
     return int(multihost_utils.broadcast_one_to_all(np.asarray(number)))
@@ -106,10 +106,10 @@ def of_first(number: int) -> int:
 def _initialize(
     choice: str, place: Place | None, where: dict[str, Any], timeout_seconds: float
 ) -> None:
-    """Start JAX's distributed runtime, or say in one sentence why it cannot be.
+    """Start JAX's distributed runtime, or raise an error that says in one sentence why it fails.
 
-    JAX aborts the process when its own timeout passes. So it waits longer than we do, on a thread
-    that ends with the process; meanwhile signals are heard.
+    JAX aborts the process when its own timeout passes. It therefore gets a longer timeout than
+    ours, on a thread that ends with the process; signals are still handled during the wait.
     """
     failures: list[Exception] = []
 
@@ -136,7 +136,7 @@ def _initialize(
 
 
 def _missing(place: Place | None) -> str:
-    """What a process has waited for in vain."""
+    """Describe what a process has waited for in vain."""
     if place is None:
         return "not all processes that the cluster announces had come"
     try:

@@ -1,7 +1,7 @@
-"""Where the arrays of a training lie: batches divided over all devices, all else on each.
+"""Placement of a training's arrays: batches are divided over all devices, all else is on each.
 
-One program on any number of devices and hosts: under jit, XLA adds the sums of gradients over
-devices that the placement of its arguments asks for.
+The same program runs on any number of devices and hosts: under jit, XLA adds the sums of gradients
+over devices that the placement of its arguments requires.
 """
 
 import dataclasses
@@ -23,19 +23,19 @@ class Placement:
     """Devices that share every batch evenly.
 
     Attributes:
-        devices: of all processes, those of one process side by side.
+        devices: the devices of all processes, those of one process side by side.
     """
 
     devices: tuple[jax.Device, ...]
 
     @functools.cached_property
     def everywhere(self) -> NamedSharding:
-        """A copy on each device."""
+        """The sharding that puts a copy on each device."""
         return NamedSharding(self._mesh, PartitionSpec())
 
     @functools.cached_property
     def divided(self) -> NamedSharding:
-        """(draws, batch, ...) divided along the batch."""
+        """The sharding that divides arrays (draws, batch, ...) along the batch."""
         return NamedSharding(self._mesh, PartitionSpec(None, _BATCH))
 
     @property
@@ -43,12 +43,12 @@ class Placement:
         return Mesh(np.array(self.devices), (_BATCH,))
 
     def share(self, batch: int) -> slice:
-        """The part of a batch that this process's devices work on."""
+        """Return the part of a batch that this process's devices work on."""
         owners = [device.process_index for device in self.devices]
         return share_of(batch, owners, jax.process_index())
 
     def replicate(self, tree: Params) -> Params:
-        """Host arrays, the same in every process, to a copy on each device."""
+        """Copy host arrays, which are the same in every process, to each device."""
 
         def one(leaf: Leaf) -> jax.Array:
             host = np.asarray(leaf)
@@ -59,17 +59,17 @@ class Placement:
         return jax.tree.map(one, tree)
 
     def replicate_key(self, key: RandomKey) -> RandomKey:
-        """A random key to a copy on each device."""
+        """Copy a random key to each device."""
         data: jax.Array = self.replicate(jax.random.key_data(key))
         whole: RandomKey = jax.random.wrap_key_data(data)
         return whole
 
     def divide(self, tree: Params, batch: int) -> Params:
-        """This process's share of (draws, batch, ...) arrays to the devices.
+        """Put this process's share of (draws, batch, ...) arrays on its devices.
 
         Args:
             tree: host arrays (draws, share, ...), see `share`.
-            batch: the whole batch, of all processes.
+            batch: the size of the whole batch, over all processes.
         """
 
         def one(leaf: np.ndarray) -> jax.Array:
@@ -81,31 +81,33 @@ class Placement:
 
 
 def share_of(batch: int, owners: Sequence[int], process: int) -> slice:
-    """The part of a batch that one process works on.
+    """Return the part of a batch that one process works on.
 
     Args:
-        batch: divided evenly over the devices.
+        batch: the size of the batch, which is divided evenly over the devices.
         owners: the process of each device, those of one process side by side.
-        process: which.
+        process: the index of the process.
     """
     each, first = batch // len(owners), owners.index(process)
     return slice(each * first, each * (first + owners.count(process)))
 
 
 def choose_devices(batch: int, *, wanted: int = 0) -> Placement:
-    """The devices for a batch.
+    """Return the devices for a batch.
 
     Args:
-        batch: patches of a draw.
-        wanted: so many devices; 0 for all. Of several processes all devices are used.
+        batch: the number of patches of a draw.
+        wanted: the number of devices; 0 for all. Several processes always use all devices.
 
     Raises:
         ConfigError: more devices than there are, or a batch that they cannot share evenly.
     """
-    # Of one process side by side: `share` is then one slice.
+    # The devices of one process lie side by side, so that `share` is one slice.
     every = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     if wanted > len(every) or (wanted and jax.process_count() > 1 and wanted != len(every)):
-        raise ConfigError(f"config.compute.devices: {wanted}; there are {len(every)}, 0 uses all")
+        raise ConfigError(
+            f"config.compute.devices: {wanted}; there are {len(every)} devices, and 0 uses them all"
+        )
     count = wanted or len(every)
     if batch % count:
         raise ConfigError(

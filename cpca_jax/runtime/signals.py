@@ -10,7 +10,7 @@ from types import FrameType
 
 @dataclasses.dataclass
 class Stop:
-    """Whether the program was asked to stop."""
+    """A note of whether the program was asked to stop."""
 
     asked: bool = False
 
@@ -19,10 +19,10 @@ class Stop:
 def stop_asked() -> Iterator[Stop]:
     """Note SIGTERM and Ctrl-C instead of ending at once; the second of a kind ends at once.
 
-    Outside the main thread, where no program hears signals, nothing is changed and nobody asks.
+    Outside the main thread, where Python receives no signals, nothing is changed or noted.
 
     Yields:
-        What a signal sets; look at it where the program can stop in good order.
+        The note that a signal sets; read it where the program can stop in good order.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -34,7 +34,7 @@ def stop_asked() -> Iterator[Stop]:
         signal.signal(number, before[number])
 
     before = {int(number): signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    # What was not set from Python reads as None and can only be set to the default again.
+    # A handler that was not set from Python reads as None; it can only be reset to the default.
     before = {number: signal.SIG_DFL if old is None else old for number, old in before.items()}
     try:
         for number in before:

@@ -1,1 +1,1 @@
-"""Physics of a CT scan: dose and noise, and scans with known lesions."""
+"""The physics of a CT scan: dose and noise, and scans with known lesions."""

@@ -1,10 +1,10 @@
 """A scanner fitted to a series, so that a simulated dose is a fraction of that series' dose.
 
 Two numbers of the full-dose slices decide: the size of the noise in flat soft tissue gives
-the photons, because the variance of quantum noise goes with 1/N, and the mean frequency of
-its spectrum gives the cutoff of the kernel. Both are compared with noise that is simulated
-for the same slices and measured in the same patches, so that patient, field of view, patch
-and pixel size drop out. Volumes are (z y x) in HU.
+the number of photons, because the variance of quantum noise is proportional to 1/N, and the mean
+frequency of its spectrum gives the cutoff of the kernel. Both are compared with noise that is
+simulated for the same slices and measured in the same patches, so that patient, field of view,
+patch and pixel size cancel out. Volumes are (z y x) in HU.
 """
 
 import dataclasses
@@ -25,24 +25,24 @@ from cpca_jax.simulation.noise import (
 from cpca_jax.simulation.physics import DEFAULT_SCANNER, Scanner
 from cpca_jax.simulation.projection import apodisation
 
-# Slices looked at; they lie evenly over the volume.
+# The number of slices that are examined, spread evenly over the volume.
 _SLICES = 8
-# The simulated noise that is compared with; any seed will do.
+# The seed of the simulated noise that serves for comparison; any seed will do.
 _SEED = 0
-# Cutoffs tried, 1/mm. At 8 hardly anything but the ramp is left.
+# The range of cutoffs that are tried, 1/mm. At 8 hardly anything but the ramp is left.
 _CUTOFFS_PER_MM = (0.2, 8.0)
 _BISECTIONS = 30
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """A scanner for a series, and how it was found.
+    """A scanner for a series, with a report of its fit.
 
     Attributes:
-        scanner: To simulate with.
-        noise_hu: Standard deviation of the series' noise in flat soft tissue; None where it
+        scanner: The scanner to simulate with.
+        noise_hu: The standard deviation of the series' noise in flat soft tissue; None where it
             could not be measured and the scanner is the one that was given.
-        note: What happened, for the user, one line.
+        note: One line for the user that says how the scanner was found.
     """
 
     scanner: Scanner
@@ -56,16 +56,16 @@ def calibrate(
     spacing_mm: float,
     scanner: Scanner = DEFAULT_SCANNER,
 ) -> Calibration:
-    """Fit photons and kernel of a scanner to the noise of a full-dose volume.
+    """Fit the photons and kernel of a scanner to the noise of a full-dose volume.
 
     Args:
-        volume_hu: Full-dose slices, square, the isocentre in the middle, HU.
-        spacing_mm: Pixel size, mm.
-        scanner: Everything else about the scanner; itself the answer where no noise can be
-            measured.
+        volume_hu: The full-dose slices, square, with the isocentre in the middle, HU.
+        spacing_mm: The pixel size, mm.
+        scanner: The scanner whose other properties are kept; it is returned unchanged where no
+            noise can be measured.
 
     Returns:
-        The fitted scanner: at the fraction a of the dose the quantum noise in flat soft
+        The fitted scanner: at the fraction a of the dose, the quantum noise in flat soft
         tissue has 1/a of the variance that `volume_hu` has there.
 
     Raises:
@@ -82,14 +82,14 @@ def calibrate(
     wanted = radial_spectrum(source, spacing_mm=spacing_mm).mean_frequency_per_mm
 
     def simulate(cutoff_per_mm: float) -> Residuals:
-        # Without electronics the variance goes exactly with 1/N.
+        # Without electronic noise the variance is exactly proportional to 1/N.
         like = dataclasses.replace(scanner, electronic_noise=0.0, cutoff_per_mm=cutoff_per_mm)
         return _noise(slices, spacing_mm, like, patches)
 
     ramp = radial_spectrum(simulate(math.inf), spacing_mm=spacing_mm)
     aim = wanted
-    # The second time corrects for what the ramp's noise above the pixels' Nyquist frequency,
-    # folded down, makes the first aim miss.
+    # The ramp's noise above the pixels' Nyquist frequency is folded down and makes the first pass
+    # miss its aim; the second pass corrects that.
     for _ in range(2):
         cutoff = _fit_cutoff(ramp, aim)
         noise = simulate(cutoff)
@@ -106,13 +106,13 @@ def calibrate(
 def _noise(
     slices: Num[np.ndarray, "z y x"], spacing_mm: float, scanner: Scanner, patches: Patches
 ) -> Residuals:
-    """Simulated full-dose noise of the slices, in the patches."""
+    """Simulate full-dose noise of the slices and return it in the patches."""
     noisy = physics.full_dose(slices, spacing_mm=spacing_mm, seed=_SEED, scanner=scanner)
     return patches.residuals(noisy - slices)
 
 
 def _fit_cutoff(ramp: Spectrum, wanted_per_mm: float) -> float:
-    """The cutoff that takes noise behind the ramp alone to a mean frequency, or the nearest."""
+    """Return the cutoff that gives ramp-filtered noise a mean frequency, or the nearest to it."""
     low, high = _CUTOFFS_PER_MM
     for _ in range(_BISECTIONS):
         middle = math.sqrt(low * high)

@@ -1,7 +1,7 @@
-"""Known lesions for task-based evaluation: where they go, and what is looked at around them.
+"""Known lesions for task-based evaluation, and the regions of interest (ROIs) around them.
 
-Regions of interest (ROIs) with and without a lesion lie at different places in flat soft tissue,
-so that no anatomy is seen both with and without it. Volumes are (z y x) in HU.
+ROIs with and without a lesion lie at different places in flat soft tissue, so that no anatomy is
+seen both with and without one. Volumes are (z y x) in HU.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from cpca_jax.simulation.phantom import phantom
 
 # Half the edge of an ROI in radii of the largest lesion, as in the FDA's studies.
 _ROI_REACH = 3.0
-# Noise would otherwise pass for gradient.
+# The blur before the gradient is taken; noise would otherwise pass for a gradient.
 _GRADIENT_BLUR_MM = 2.0
 _FORMS = ("sphere", "disk")
 
@@ -28,9 +28,9 @@ class LesionTask:
     """A lesion to be found.
 
     Attributes:
-        radius_mm: radius.
-        contrast_hu: value inside minus what would be there without it, before blur.
-        form: "sphere", or "disk" for a cylinder along z as long as it is wide.
+        radius_mm: the radius in mm.
+        contrast_hu: the value inside minus the value without the lesion, before blur, HU.
+        form: "sphere", or "disk" for a cylinder along z that is as long as it is wide.
     """
 
     radius_mm: float
@@ -40,7 +40,7 @@ class LesionTask:
     def __post_init__(self) -> None:
         pick(dict.fromkeys(_FORMS), self.form, "form")
         if not self.radius_mm > 0:
-            raise InputError(f"radius_mm: {self.radius_mm:g}, must be above 0")
+            raise InputError(f"radius_mm: {self.radius_mm:g}; it must be above 0")
 
     def __str__(self) -> str:
         return f"{self.form} of {self.radius_mm:g} mm radius, {self.contrast_hu:+g} HU"
@@ -57,12 +57,12 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What flat soft tissue is, over one ROI.
+    """The definition of flat soft tissue over one ROI.
 
     Attributes:
-        mean_hu: lowest and highest mean.
-        sd_hu: largest standard deviation; real noise counts.
-        gradient_hu_per_mm: largest mean gradient of the slice blurred by 2 mm.
+        mean_hu: the lowest and the highest mean, HU.
+        sd_hu: the largest standard deviation, HU; real noise counts.
+        gradient_hu_per_mm: the largest mean gradient of the slice blurred by 2 mm.
     """
 
     mean_hu: tuple[float, float] = (0.0, 150.0)
@@ -72,12 +72,12 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Where lesions are put and where none are; no two ROIs overlap.
+    """Places with and without a lesion; no two ROIs overlap.
 
     Attributes:
-        present: get a lesion.
-        absent: stay as they are.
-        roi_pixels: edge of the ROIs, odd.
+        present: the places that get a lesion.
+        absent: the places that stay as they are.
+        roi_pixels: the edge of the ROIs in pixels, odd.
     """
 
     present: tuple[Place, ...]
@@ -86,7 +86,7 @@ class Places:
 
 
 def roi_edge(tasks: Sequence[LesionTask], *, spacing_mm: float) -> int:
-    """Edge of ROIs that reach three radii of the largest lesion, pixels, odd."""
+    """Return the edge, in pixels and odd, of ROIs that reach three radii of the largest lesion."""
     largest = max(task.radius_mm for task in tasks)
     return 2 * math.ceil(_ROI_REACH * largest / spacing_mm) + 1
 
@@ -102,23 +102,23 @@ def choose_places(
     margin: int = 0,
     limits: Limits | None = None,
 ) -> Places:
-    """Random places in flat soft tissue, every other one to get a lesion.
+    """Draw random places in flat soft tissue; every other one gets a lesion.
 
     Args:
-        volume_hu: noiseless or full dose, HU.
-        spacing_mm: pixel size.
-        roi_pixels: edge of the ROIs, odd; they lie inside the image and do not overlap.
-        count: how many at most, both kinds together.
-        seed: of the draw.
-        slices_apart: ROIs above each other have at least so many slices between them.
-        margin: slices at each end of the volume that get none.
-        limits: what flat soft tissue is; by default that of `Limits`.
+        volume_hu: the volume, noiseless or at full dose, HU.
+        spacing_mm: the pixel size, mm.
+        roi_pixels: the edge of the ROIs, odd; they lie inside the image and do not overlap.
+        count: the largest number of places, both kinds together.
+        seed: the seed of the draw.
+        slices_apart: the least number of slices between ROIs that lie above each other.
+        margin: the number of slices at each end of the volume that get no ROI.
+        limits: the definition of flat soft tissue; by default that of `Limits`.
 
     Raises:
         InputError: an even edge, or fewer than two places.
     """
     if roi_pixels % 2 == 0:
-        raise InputError(f"roi_pixels: {roi_pixels}, must be odd to have a middle")
+        raise InputError(f"roi_pixels: {roi_pixels}; it must be odd, so that there is a middle")
     limits = limits or Limits()
     inner = volume_hu[margin : len(volume_hu) - margin]
     flat = [_flat(image, roi_pixels, spacing_mm, limits) for image in inner]
@@ -133,8 +133,8 @@ def choose_places(
             free[max(0, z - slices_apart) : z + slices_apart + 1, box[0], box[1]] = False
     if len(chosen) < 2:
         raise InputError(
-            f"{len(chosen)} places of flat soft tissue for ROIs of {roi_pixels} pixels, "
-            "must be 2 or more"
+            f"{len(chosen)} places of flat soft tissue for ROIs of {roi_pixels} pixels; "
+            "there must be 2 or more"
         )
     return Places(tuple(chosen[::2]), tuple(chosen[1::2]), roi_pixels)
 
@@ -142,7 +142,7 @@ def choose_places(
 def _flat(
     image: Num[np.ndarray, "y x"], edge: int, spacing_mm: float, limits: Limits
 ) -> Bool[np.ndarray, "y x"]:
-    """Middles of the ROIs of one slice that lie in flat soft tissue."""
+    """Return a mask of the middles of ROIs of one slice that lie in flat soft tissue."""
     values = image.astype(np.float64)
     blurred = scipy.ndimage.gaussian_filter(values, _GRADIENT_BLUR_MM / spacing_mm)
     gradient = np.hypot(*np.gradient(blurred, spacing_mm))
@@ -171,18 +171,18 @@ def insert_lesions(
     spacing_mm: float,
     interval_mm: float,
 ) -> Float32[np.ndarray, "z y x"]:
-    """A volume with a lesion at each place, blurred like the lesions of a phantom.
+    """Insert a lesion at each place of a volume, blurred like the lesions of a phantom.
 
     Args:
-        volume_hu: noiseless or full dose, HU.
+        volume_hu: the volume, noiseless or at full dose, HU.
         task: the lesion.
-        places: middles of the lesions.
-        spacing_mm: pixel size.
-        interval_mm: distance of two slices.
+        places: the middles of the lesions.
+        spacing_mm: the pixel size, mm.
+        interval_mm: the distance between two slices, mm.
 
     Returns:
-        The sum, HU. The point spread is that of a B30f-like kernel, whatever kernel the volume
-        was made with.
+        The volume with lesions, HU. Their point spread is that of a B30f-like kernel, whatever
+        the kernel of the volume.
     """
     shape = volume_hu.shape
     if task.form == "sphere":
@@ -217,13 +217,13 @@ def _spheres(
 def extract_rois(
     volume_hu: Num[np.ndarray, "z y x"], places: Sequence[Place], roi_pixels: int
 ) -> Float[np.ndarray, "roi edge edge"]:
-    """Square ROIs around places of a volume, float64, HU."""
+    """Return square ROIs around places of a volume, float64, HU."""
     boxes = [(place.z, *_box(place, roi_pixels // 2)) for place in places]
     return np.stack([volume_hu[box] for box in boxes]).astype(np.float64)
 
 
 def _box(place: Place, reach: int) -> tuple[slice, slice]:
-    """Rows and columns up to a number of pixels from a place."""
+    """Return the rows and columns within a number of pixels of a place."""
     middles = (place.y, place.x)
     rows, columns = (slice(max(0, middle - reach), middle + reach + 1) for middle in middles)
     return rows, columns

@@ -1,4 +1,4 @@
-"""Pairs whose low dose is simulated: from a full-dose scan, or from nothing but a seed."""
+"""Pairs whose low dose is simulated, from a full-dose scan or from a seed alone."""
 
 import hashlib
 
@@ -13,23 +13,23 @@ from cpca_jax.simulation.phantom import phantom
 from cpca_jax.types import VolumeHU
 from cpca_jax.units import whole_hu
 
-# Distance and thickness of a phantom's slices: contiguous, because their noise is independent.
+# The distance and thickness of a phantom's slices, contiguous because their noise is independent.
 INTERVAL_MM = 3.0
 
 
 def lower_dose(
     full: VolumeHU, one: Scan, *, dose: float, seed: int
 ) -> tuple[VolumeHU, Calibration]:
-    """A scan as it would be at a fraction of its dose, by a scanner fitted to its noise.
+    """Simulate a scan at a fraction of its dose, by a scanner fitted to its noise.
 
     Args:
         full: the scan, int16 HU (z y x).
-        one: what it was read from.
-        dose: share of the full dose.
-        seed: of the run; every series gets its own noise from it.
+        one: the scan from which it was read.
+        dose: the share of the full dose.
+        seed: the seed of the run; every series gets its own noise from it.
 
     Returns:
-        int16 HU (z y x), and how the scanner was fitted.
+        The low dose, int16 HU (z y x), and the calibration of the scanner.
 
     Raises:
         ScanError: pixels or slices are not square, or the size of pixels is unknown.
@@ -38,7 +38,9 @@ def lower_dose(
         raise ScanError(f"{one.label}: pixel spacing is unknown, must be known to simulate")
     y, x = one.spacing_mm
     if abs(y - x) > 1e-4 * y:
-        raise ScanError(f"{one.label}: pixel spacing is {y:g}, {x:g}, must be equal to simulate")
+        raise ScanError(
+            f"{one.label}: pixel spacing is {y:g}, {x:g}; both must be equal to simulate a dose"
+        )
     own_seed = seed_of(seed, f"{one.label} {one.key}")
     try:
         fitted = calibrate(full, spacing_mm=y)
@@ -60,19 +62,19 @@ def phantom_pair(
     seed: int,
     interval_mm: float = INTERVAL_MM,
 ) -> tuple[SeriesInfo, VolumeHU, VolumeHU]:
-    """A phantom scanned at two doses.
+    """Make a phantom and scan it at two doses.
 
     Args:
-        name: of the series and of the patient.
+        name: the name of the series and of the patient.
         split: "train", "validation" or "test".
-        slices: how many.
-        size: rows and columns.
-        dose: share of the full dose.
-        seed: of the run; every name gets its own phantom from it.
-        interval_mm: distance and thickness of the slices.
+        slices: the number of slices.
+        size: the number of rows and of columns.
+        dose: the low dose as a share of the full dose.
+        seed: the seed of the run; every name gets its own phantom from it.
+        interval_mm: the distance and thickness of the slices, mm.
 
     Returns:
-        What is known about it, its low and its full dose: int16 HU (z y x).
+        The description of the series, its low dose and its full dose; both are int16 HU (z y x).
     """
     own_seed = seed_of(seed, name)
     made = phantom.make_phantom(own_seed, slices=slices, size=size, interval_mm=interval_mm)
@@ -96,5 +98,5 @@ def phantom_pair(
 
 
 def seed_of(seed: int, name: str) -> int:
-    """Return a seed below 2**31 for a name; it does not depend on the other names."""
+    """Return a seed below 2**31 for a name, which does not depend on the other names."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:4], "big") >> 1

@@ -1,7 +1,7 @@
 """Scans of one background with and without known lesions, at full and at a lower dose.
 
-Lesions are put in before the dose is lowered, so that what is added to a slice afterwards, and
-every denoiser, meets them. Volumes are (z y x) in HU.
+Lesions are inserted before the dose is lowered, so that the added noise and every denoiser meet
+them. Volumes are (z y x) in HU.
 """
 
 import dataclasses
@@ -24,19 +24,19 @@ from cpca_jax.simulation.phantom import phantom
 from cpca_jax.types import VolumeHU
 from cpca_jax.units import whole_hu
 
-# A phantom has no noise: only organs with their texture are so even.
+# A phantom has no noise, so that only organs with their texture are this even.
 _PHANTOM_LIMITS = Limits(sd_hu=15.0, gradient_hu_per_mm=4.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Background:
-    """A volume that lesions are put into.
+    """A volume into which lesions are inserted.
 
     Attributes:
-        volume_hu: noiseless, or a full-dose scan.
-        spacing_mm: pixel size.
-        interval_mm: distance of two slices.
-        noiseless: whether the full dose's noise is still to be added.
+        volume_hu: the noiseless volume, or a full-dose scan, HU.
+        spacing_mm: the pixel size, mm.
+        interval_mm: the distance between two slices, mm.
+        noiseless: whether the noise of the full dose is still to be added.
     """
 
     volume_hu: Num[np.ndarray, "z y x"]
@@ -47,7 +47,7 @@ class Background:
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """One scan at two doses: whole HU, as a store holds them."""
+    """One scan at two doses, in whole HU as a store holds them."""
 
     low: VolumeHU
     full: VolumeHU
@@ -58,10 +58,10 @@ class MatchedScans:
     """Scans of one background without lesions and with those of each task.
 
     Attributes:
-        absent: without lesions.
-        present: with a lesion at every present place, by task.
-        places: where the ROIs are.
-        spacing_mm: pixel size.
+        absent: the scan without lesions.
+        present: the scans with a lesion at every present place, by task.
+        places: the places of the ROIs.
+        spacing_mm: the pixel size, mm.
     """
 
     absent: Scan
@@ -79,18 +79,18 @@ def matched_scans(
     seed: int,
     scanner: physics.Scanner = physics.DEFAULT_SCANNER,
 ) -> MatchedScans:
-    """Scans without lesions and with those of each task, their noise independent.
+    """Simulate scans without lesions and with those of each task, with independent noise.
 
     A full-dose background keeps its own noise in all of them, and only the noise that the lower
-    dose adds is drawn anew; ROIs at different places are independent all the same.
+    dose adds is drawn anew; ROIs at different places are independent nevertheless.
 
     Args:
-        background: what is scanned.
-        tasks: one scan each, with its lesion at all present places.
-        places: in the background.
-        dose: share of the full dose.
-        seed: every scan gets its own noise from it.
-        scanner: that scans.
+        background: the volume that is scanned.
+        tasks: the lesions; each gets one scan, with the lesion at all present places.
+        places: the places in the background.
+        dose: the low dose as a share of the full dose.
+        seed: the seed from which every scan gets its own noise.
+        scanner: the scanner.
 
     Raises:
         InputError: a dose outside (0, 1], slices that are not square, or a pixel size that is
@@ -132,19 +132,21 @@ def phantom_scans(
     margin: int = 0,
     scanner: physics.Scanner = physics.DEFAULT_SCANNER,
 ) -> Iterator[MatchedScans]:
-    """Matched scans of phantoms, one phantom after the other.
+    """Yield matched scans of phantoms, one phantom after the other.
 
     Args:
-        tasks: lesions to be found.
-        phantoms: how many.
-        slices: of each that ROIs lie in.
-        size: rows and columns.
-        rois: of each phantom, with and without a lesion together, where there is room.
-        dose: share of the full dose.
-        seed: of the study; it shares no phantom with pairs of the same seed.
-        interval_mm: distance of the slices, as of the pairs that a model was trained on.
-        margin: slices above and below those, so that a 3D network has true neighbours.
-        scanner: that scans.
+        tasks: the lesions to be found.
+        phantoms: the number of phantoms.
+        slices: the number of slices of each phantom in which ROIs lie.
+        size: the number of rows and of columns.
+        rois: the number of ROIs of each phantom, with and without a lesion together; fewer where
+            there is no room.
+        dose: the low dose as a share of the full dose.
+        seed: the seed of the study; it shares no phantom with pairs of the same seed.
+        interval_mm: the distance between slices, mm, as in the pairs used for training.
+        margin: the number of slices above and below those with ROIs, so that a 3D network has true
+            neighbours.
+        scanner: the scanner.
     """
     for number in range(phantoms):
         own = seed_of(seed, f"detectability {number}")

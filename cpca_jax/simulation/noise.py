@@ -1,10 +1,10 @@
-"""Noise of a scan, measured where its tissue is flat: how large it is, and its spectrum.
+"""The noise of a scan, measured where its tissue is flat: its size and its spectrum.
 
-Anatomy must not count as noise. What is measured is therefore looked for: small patches that
-show soft tissue only, of these the few whose low frequencies vary least, and of each what a
-fitted quadratic surface leaves. Patches of soft tissue, found by their HU, are how Christianson
-et al. measure the noise of patients (AJR Am J Roentgenol 205:W93, 2015); choosing by the low
-frequencies, where CT has little noise and anatomy is strongest, does not choose quiet noise.
+Anatomy must not count as noise. The noise is therefore measured in small patches that show only
+soft tissue, in the few of them whose low frequencies vary least, after a fitted quadratic surface
+is subtracted from each. Christianson et al. also measure the noise of patients in patches of soft
+tissue found by their HU (AJR Am J Roentgenol 205:W93, 2015); a choice by the low frequencies,
+where CT has little noise and anatomy is strongest, does not favour patches with little noise.
 Volumes are (z y x) in HU.
 """
 
@@ -18,22 +18,22 @@ from cpca_jax.errors import InputError
 
 Residuals = Float[np.ndarray, "patch n n"]
 
-# Twelve millimetres fit between the vessels of a liver: of 12, 16, 20 and 25 mm they gave,
-# from full doses alone, the spectra nearest to those of real quarter minus full dose.
+# Twelve millimetres fit between the vessels of a liver: among 12, 16, 20 and 25 mm they gave, from
+# full doses alone, the spectra nearest to those of the real differences, quarter minus full dose.
 _SIDE_MM = 12.0
 _FEWEST_PIXELS = 8
 _FEWEST_PATCHES = 16
-# The flattest of all patches that show soft tissue.
+# The share of the flattest patches among all that show soft tissue.
 _FLAT_SHARE = 0.1
-# Soft tissue with and without contrast agent; after this blur nearly without noise.
+# Soft tissue with and without contrast agent; the blur leaves it nearly without noise.
 _TISSUE_HU = (-20.0, 220.0)
 _BLUR_MM = 2.0
-# Rounding to whole HU alone gives 0.3; areas filled with one number have no more.
+# Rounding to whole HU alone gives 0.3; areas filled with one number have no more noise than that.
 _LEAST_NOISE_HU = 0.5
-# Bins of the radial spectrum, 1/mm, and points of its transform.
+# The bins of the radial spectrum, 1/mm, and the number of points of its transform.
 _BIN_PER_MM = 0.04
 _POINTS = 64
-# Below this anatomy has more power than noise even in flat patches.
+# Below this frequency anatomy has more power than noise, even in flat patches.
 _LOWEST_PER_MM = 0.1
 
 
@@ -42,15 +42,15 @@ class Patches:
     """Square patches of a volume.
 
     Attributes:
-        corners: z, y and x of the first pixel of each.
-        side: Pixels along each side.
+        corners: The z, y and x of the first pixel of each patch.
+        side: The number of pixels along each side.
     """
 
     corners: Int[np.ndarray, "patch 3"]
     side: int
 
     def residuals(self, volume_hu: Num[np.ndarray, "z y x"]) -> Residuals:
-        """What a quadratic surface leaves of each patch, HU."""
+        """Return each patch minus a fitted quadratic surface, HU."""
         reach = np.arange(self.side)
         z, y, x = (place[:, None, None] for place in self.corners.T)
         values = volume_hu[z, y + reach[:, None], x + reach].astype(np.float64)
@@ -67,8 +67,8 @@ class Spectrum:
     """A noise power spectrum, averaged over directions.
 
     Attributes:
-        frequency_per_mm: Middles of its bins, up to the Nyquist frequency of the pixels.
-        power: Mean power in each bin, HU^2 mm^2.
+        frequency_per_mm: The middles of its bins, up to the Nyquist frequency of the pixels.
+        power: The mean power in each bin, HU^2 mm^2.
     """
 
     frequency_per_mm: Float[np.ndarray, " bin"]
@@ -76,9 +76,9 @@ class Spectrum:
 
     @property
     def mean_frequency_per_mm(self) -> float:
-        """Mean frequency above 0.1/mm, weighted by the power (Samei et al., AAPM TG 233, 2019).
+        """The power-weighted mean frequency above 0.1/mm (Samei et al., AAPM TG 233, 2019).
 
-        The lower frequencies are left out: there a patient's anatomy hides the noise.
+        The lower frequencies are left out because a patient's anatomy hides the noise there.
         """
         above = self.frequency_per_mm > _LOWEST_PER_MM
         frequency, power = self.frequency_per_mm[above], self.power[above]
@@ -86,11 +86,11 @@ class Spectrum:
 
 
 def find_flat_patches(volume_hu: Num[np.ndarray, "z y x"], *, spacing_mm: float) -> Patches:
-    """The flattest patches of soft tissue in a volume.
+    """Find the flattest patches of soft tissue in a volume.
 
     Args:
-        volume_hu: Slices, HU.
-        spacing_mm: Pixel size, mm.
+        volume_hu: The slices, HU.
+        spacing_mm: The pixel size, mm.
 
     Returns:
         At least 16 patches of 12 mm.
@@ -101,15 +101,15 @@ def find_flat_patches(volume_hu: Num[np.ndarray, "z y x"], *, spacing_mm: float)
     side = round(_SIDE_MM / spacing_mm)
     if side < _FEWEST_PIXELS:
         raise InputError(
-            f"pixels of {spacing_mm:.3g} mm, must be {_SIDE_MM / _FEWEST_PIXELS:g} mm or smaller"
+            f"pixels of {spacing_mm:.3g} mm; must be {_SIDE_MM / _FEWEST_PIXELS:g} mm or smaller"
         )
     every = Patches(_tissue_corners(volume_hu, side, _BLUR_MM / spacing_mm), side)
     residuals = every.residuals(volume_hu)
     noisy = residuals.std((1, 2)) > _LEAST_NOISE_HU
     if np.count_nonzero(noisy) < _FEWEST_PATCHES:
         raise InputError(
-            f"{np.count_nonzero(noisy)} patches of soft tissue with noise, "
-            f"must be {_FEWEST_PATCHES} or more"
+            f"{np.count_nonzero(noisy)} patches of soft tissue with noise; "
+            f"there must be {_FEWEST_PATCHES} or more"
         )
     blur = _BLUR_MM / spacing_mm
     uneven = scipy.ndimage.gaussian_filter(residuals[noisy], (0, blur, blur)).std((1, 2))
@@ -118,11 +118,11 @@ def find_flat_patches(volume_hu: Num[np.ndarray, "z y x"], *, spacing_mm: float)
 
 
 def radial_spectrum(residuals: Residuals, *, spacing_mm: float) -> Spectrum:
-    """Mean noise power spectrum of patches, by the distance from frequency 0.
+    """Return the mean noise power spectrum of patches as a function of the radial frequency.
 
     Args:
-        residuals: Patches of noise of mean 0, HU.
-        spacing_mm: Pixel size, mm.
+        residuals: The patches of noise, each of mean 0, HU.
+        spacing_mm: The pixel size, mm.
 
     Returns:
         The spectrum (ICRU report 87, 2012, equation for 2D ensembles; with a Hann window).
@@ -144,7 +144,7 @@ def radial_spectrum(residuals: Residuals, *, spacing_mm: float) -> Spectrum:
 def _tissue_corners(
     volume_hu: Num[np.ndarray, "z y x"], side: int, blur: float
 ) -> Int[np.ndarray, "patch 3"]:
-    """First pixels of all patches, half of one apart, that show nothing but soft tissue."""
+    """Return the first pixels of all patches, half a side apart, that show only soft tissue."""
     found = []
     step = side // 2
     for z, image in enumerate(volume_hu):

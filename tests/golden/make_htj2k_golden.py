@@ -1,4 +1,4 @@
-"""Makes htj2k_32x32_uint16.{j2c,npy}: a lossless HTJ2K stream and the pixels it holds.
+"""Make htj2k_32x32_uint16.{j2c,npy}: a lossless HTJ2K stream and the pixels it holds.
 
 Encoded by OpenJPH through imagecodecs (pip install imagecodecs==2026.3.6 in an environment of its
 own); the project's decoder is OpenJPEG.

@@ -1,4 +1,4 @@
-"""Writes networks_golden.npz beside this script; needs torch and numpy.
+"""Write networks_golden.npz next to this script; needs torch and numpy.
 
     python tests/golden/make_network_golden.py
 

@@ -1,10 +1,10 @@
-"""Writes the VGG golden files beside this script; needs torch, h5py, safetensors, numpy.
+"""Write the VGG golden files next to this script; needs torch, h5py, safetensors, numpy.
 
     python tests/golden/make_vgg_golden.py
 
 A VGG19 a sixteenth as wide, defined here in PyTorch and numbered as in torchvision, gets
 seeded random weights. They are saved in every format that the loader reads, along with grey
-images and the features that PyTorch computes of them in both input conventions.
+images and the features that PyTorch computes from them in both input conventions.
 """
 
 from pathlib import Path

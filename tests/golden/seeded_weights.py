@@ -13,12 +13,12 @@ TRANSPOSED = re.compile(r"deconv|tconv|conv_t")
 
 
 def seeded_state(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, np.ndarray]:
-    """Arrays by key, float32, scaled so that a signal neither dies nor blows up."""
+    """Draw arrays by key, float32, scaled so that a signal neither vanishes nor explodes."""
     return {key: _draw(key, tuple(shape), seed) for key, shape in shapes.items()}
 
 
 def seeded_input(shape: Sequence[int], seed: int) -> np.ndarray:
-    """An image in [0, 1], float32."""
+    """Draw an image in [0, 1], float32."""
     return np.random.default_rng(seed).random(tuple(shape), dtype=np.float32)
 
 

@@ -40,7 +40,12 @@ ONLY_IN = {
     "pydicom": {"data/dicom/slice_file.py", "data/dicom/derived.py"},
     "nibabel": {"data/collections/nifti.py"},
     "orbax": {"runs/checkpoints.py", "runs/saving.py"},
-    "h5py": {"weights/vgg_files.py", "data/collections/lodopab.py"},
+    "h5py": {
+        "weights/vgg_files.py",
+        "data/collections/lodopab.py",
+        "data/collections/hdf5_pairs.py",
+    },
+    "PIL": {"data/collections/png_pairs.py"},
     "tensorboardX": {"runtime/logs.py"},
     "filelock": {"runtime/locks.py"},
     "platformdirs": {"weights/feature_network.py"},

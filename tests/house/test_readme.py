@@ -3,6 +3,7 @@
 import re
 
 from conftest import CHECKOUT
+from test_architecture import STREETS
 
 README = (CHECKOUT / "README.md").read_text()
 
@@ -44,3 +45,14 @@ def test_pages_that_are_linked_are_there():
             assert (page.parent / target).exists(), f"{page.name}: {target}"
     for target in re.findall(r"\]\((docs/[\w.-]+)\)", (CHECKOUT / "README.md").read_text()):
         assert (CHECKOUT / target).exists(), target
+
+
+def test_the_house_is_told_from_the_ground_up():
+    table = README.split("| package of `cpca_jax` | what is in it |\n")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == STREETS
+
+
+def test_pages_are_linked():
+    """Each page of docs/ is one click away."""
+    for page in CHECKOUT.glob("docs/*.md"):
+        assert f"](docs/{page.name})" in README, page.name

@@ -1,4 +1,4 @@
-"""Batch normalisation: Flax's own, which moves its running moments in training only."""
+"""Batch normalisation: Flax's own layer, which moves its running moments only in training."""
 
 import jax
 import jax.numpy as jnp

@@ -45,7 +45,7 @@ def test_values_and_first_derivatives(key, stride, pads):
 
 @pytest.mark.parametrize(("stride", "pads"), CASES)
 def test_derivatives_of_the_gradient_penalty(key, stride, pads):
-    """The second derivative, and the third, as XLA's own rules give them."""
+    """The second and the third derivative equal those of XLA's own rules."""
     x, kernel = arrays(key, (2, 9, 12, 3), (3, 3, 3, 4))
 
     def penalty(f):
@@ -103,7 +103,7 @@ def test_same_padding_is_xlas(key, size, stride):
 @pytest.mark.parametrize("channels", [1, 3, 5])
 @pytest.mark.parametrize("form", FORMS)
 def test_both_forms_are_the_same(key, form, channels, stride, pads):
-    """What a CPU computes, and what is computed elsewhere."""
+    """A CPU and other devices compute the same numbers."""
     x, kernel = arrays(key, (2, 9, 12, channels), (3, 3, channels, 4))
     g = reference(x, kernel, stride, pads)
     operands = {"convolve": (x, kernel), "input adjoint": (g, kernel), "kernel adjoint": (x, g)}
@@ -148,7 +148,7 @@ def test_vmap_over_kernels(key):
 
 
 def test_bfloat16_sums_in_float32(key):
-    """As on accelerators: operands are rounded, products exact, and the sum rounded once."""
+    """Operands are rounded, products are exact, and the sum is rounded once, as on accelerators."""
     left, right = jax.random.split(key)
     x = jax.random.normal(left, (2, 9, 9, 32)).astype(jnp.bfloat16)
     kernel = jax.random.normal(right, (3, 3, 32, 4)).astype(jnp.bfloat16)

@@ -22,7 +22,7 @@ def scores(protocol, prediction_hu, target_hu):
 
 
 def slices(seed, count=3, size=96):
-    """Full and low dose of a made-up slice in HU: air, tissue, a bright rim, noise."""
+    """Return full and low dose of a made-up slice in HU: air, tissue, a bright rim, noise."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size] / size - 0.5
     radius = np.hypot(y, 1.2 * x)

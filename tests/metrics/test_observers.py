@@ -27,13 +27,13 @@ def white(seed: int, count: int, sd: float = 10.0) -> np.ndarray:
 
 
 def channel_signal(strength: float) -> np.ndarray:
-    """A signal of a given norm that the channels can make, its mean removed."""
+    """Return a signal of a given norm that the channels can make, with its mean removed."""
     signal = (LG - LG.mean(axis=0)) @ np.array([1.0, 0.5, -0.3, 0.2, 0.1])
     return (strength * signal / np.linalg.norm(signal)).reshape(EDGE, EDGE)
 
 
 def normal_auc(index: float) -> float:
-    """Phi(d'/sqrt 2)."""
+    """Return Phi(d'/sqrt 2)."""
     return float(scipy.special.ndtr(index / math.sqrt(2)))
 
 
@@ -229,13 +229,13 @@ def test_too_few_rois_are_refused_with_a_sentence() -> None:
     with pytest.raises(InputError) as raised:
         observe(white(1, 13), white(2, 40), LG)
     assert str(raised.value) == (
-        "13 ROIs with and 40 without the lesion, 5 channels need 14 of each or more"
+        "13 ROIs with and 40 without the lesion; 5 channels need at least 14 of each"
     )
     assert observe(white(1, 14), white(2, 14), LG).present == 14
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(InputError, match="present: ROIs of 400 pixels, must be 441"):
+    with pytest.raises(InputError, match="present: ROIs of 400 pixels; they must have 441 pixels"):
         observe(white(1, 40)[:, :20, :20], white(2, 40)[:, :20, :20], LG)
     with pytest.raises(InputError, match="readers: 1"):
         observe(white(1, 40), white(2, 40), LG, readers=1)

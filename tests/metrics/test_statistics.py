@@ -1,4 +1,4 @@
-"""Intervals and tests that count patients: coverage, exact p-values, what is refused."""
+"""Intervals and tests that count patients: coverage, exact p-values, refusals."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from cpca_jax.metrics.statistics import mean_interval, paired_test
 
 
 def clustered(seed: int, patients: int, slices: int = 10) -> tuple[np.ndarray, list[str]]:
-    """Values whose patients differ more than their slices; the true mean is 3."""
+    """Draw values that differ more between patients than within; the true mean is 3."""
     random = np.random.default_rng(seed)
     own = random.normal(0, 1, (patients, 1))
     values = 3 + own + random.normal(0, 0.5, (patients, slices))
@@ -172,7 +172,7 @@ def test_one_patient_is_not_tested() -> None:
         "p_value": None,
         "patients": 1,
         "flips": 0,
-        "method": "none: one patient, must be two or more",
+        "method": "none: one patient; a test needs two or more",
     }
 
 
@@ -183,5 +183,5 @@ def test_what_has_no_mean_is_refused() -> None:
         mean_interval(np.array([1.0, 2.0]), ["a"], seed=1)
     with pytest.raises(InputError, match="1 of 2 are not finite"):
         mean_interval(np.array([1.0, np.inf]), ["a", "a"], seed=1)
-    with pytest.raises(InputError, match="second: 1 values, must be 2"):
+    with pytest.raises(InputError, match="second: 1 values; there must be 2"):
         paired_test(np.array([1.0, 2.0]), np.array([1.0]), ["a", "a"], seed=1)

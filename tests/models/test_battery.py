@@ -1,4 +1,4 @@
-"""One battery for every denoiser and every critic: what all of them must be able to do."""
+"""One battery of requirements that every denoiser and every critic must meet."""
 
 import functools
 
@@ -37,17 +37,17 @@ DEEP = [(name, slices) for name, slices in FORMS if slices > 1]
 
 
 def network(name, slices, key, **fields):
-    """A narrow network and its variables; the same call gives the same objects."""
+    """Return a narrow network and its variables; the same call gives the same objects."""
     return _network(name, slices, _number(key), tuple(sorted(fields.items())))
 
 
 def trained(variables, params):
-    """The variables with other weights."""
+    """Return the variables with other weights."""
     return {**variables, "params": params}
 
 
 def critic(name, key, **fields):
-    """A narrow critic, its weights and the shape of an example."""
+    """Return a narrow critic, its weights and the shape of an example."""
     return _critic(name, _number(key), tuple(sorted(fields.items())))
 
 
@@ -126,7 +126,7 @@ def test_every_3d_form_equals_its_2d_form_after_inflation(name, slices, key):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_pixels_beyond_the_receptive_field_do_not_matter(name, key):
-    """Exactly as far as the receptive field says, and no nearer."""
+    """A pixel matters up to the edge of the receptive field and not beyond it."""
     only_stage = {"stages": 1} if name == "cascade" else {}  # no gradient goes through two
     module, params = network(name, 1, key, **only_stage)
     half = module.receptive_field // 2

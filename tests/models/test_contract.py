@@ -1,4 +1,4 @@
-"""A network from outside is held to the contract, by shape, in one sentence."""
+"""A network from outside that breaks the contract of shapes is refused in one sentence."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from cpca_jax.models.contract import require_network
 
 
 class Sound(nn.Module):
-    """What all others here spoil in one way."""
+    """A network that keeps the contract; each of the others here breaks it in one way."""
 
     slices: int = 3
     dtype: DTypeLike = jnp.float32

@@ -19,7 +19,7 @@ def network(slices, key, **fields):
 
 
 def small(slices, key):
-    """Narrow, without the last ReLU: as deep as the real one, and sensitive everywhere."""
+    """Return a narrow CPCA without the last ReLU, as deep as the real one but never flat."""
     return network(slices, key, features=6, final_activation="none")
 
 
@@ -30,7 +30,7 @@ def test_weight_count_is_the_papers(slices, key):
 
 
 def direct(params, x):
-    """CPCA of one window (slices, y, x), channel by channel with SciPy; the middle slice out."""
+    """Return CPCA's middle slice of one window (slices, y, x), by channels with SciPy."""
 
     def relu(a):
         return np.maximum(a, 0)

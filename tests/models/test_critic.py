@@ -1,4 +1,4 @@
-"""The critic: size, head, and that it scores each image on its own."""
+"""The critic: its size, its head, and its scores, each of one image alone."""
 
 import jax
 import jax.numpy as jnp

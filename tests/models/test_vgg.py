@@ -133,8 +133,8 @@ def test_checked_names_all_faults_in_one_line(params):
         "weights.h5 does not hold the trunk of vgg19-narrow",
         "conv1_1/kernel is (2, 3, 3, 3), expected (3, 3, 3, 2)",
         "conv2_1/bias is missing",
-        "conv4_2/kernel holds other things than finite floats",
-        "conv4_3/bias holds other things than finite floats",
+        "conv4_2/kernel holds values that are not finite floats",
+        "conv4_3/bias holds values that are not finite floats",
         "conv6_1/kernel is unexpected",
     ):
         assert part in message

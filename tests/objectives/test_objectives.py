@@ -48,7 +48,7 @@ def features():
 
 
 def run(features, tmp_path, count=1, seed=0, **changes):
-    """A few steps on noise; the state before, the state after, and the last scalars."""
+    """Run a few steps on noise; return the first state, the last state and the last scalars."""
     experiment = tiny.configuration(tmp_path, **(QUICK | changes))
     networks = build_networks(experiment)
     objective = build_objective(experiment, features.spec)

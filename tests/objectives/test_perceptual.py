@@ -130,7 +130,7 @@ def test_unknown_tap_or_convention_is_refused():
 
 
 def _structured_image() -> np.ndarray:
-    """Ellipses, bars and fine dots of several contrasts, 128x128 in [0, 1]."""
+    """Return ellipses, bars and fine dots of several contrasts, 128x128 in [0, 1]."""
     y, x = np.mgrid[:128, :128]
     image = np.where(((y - 64) / 56) ** 2 + ((x - 64) / 48) ** 2 < 1, 0.55, 0.05)
     for row, column, radius, step in ((45, 45, 14, 0.2), (80, 70, 18, -0.15), (50, 85, 8, 0.3)):

@@ -8,7 +8,7 @@ import cpca_jax as cpca
 
 
 class TwoLayers(nn.Module):
-    """Attributes as docs/networks.md asks for; `features` is this network's own."""
+    """A network with the attributes that docs/networks.md requires, and its own `features`."""
 
     slices: int = 1
     features: int = 4

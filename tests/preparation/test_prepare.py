@@ -191,7 +191,7 @@ def test_simulation_needs_square_pixels(tmp_path, full_dose):
     lines = []
     made = prepare_collection(full_dose, tmp_path / "out", simulate_dose=0.25, say=lines.append)
     assert len(made.series) == 1
-    assert any("pixel spacing is 4, 5, must be equal to simulate" in line for line in lines)
+    assert any("pixel spacing is 4, 5; both must be equal to simulate" in line for line in lines)
 
 
 @pytest.mark.parametrize("dose", [0.0, 1.0, -0.5, 25.0, float("nan")])

@@ -30,7 +30,7 @@ def made(tmp_path):
 
 
 def data_files(run, step):
-    """Files that hold numbers, the largest first."""
+    """Return the files that hold numbers, the largest first."""
     files = [p for p in (run / "checkpoints" / str(step)).rglob("*") if p.is_file()]
     return sorted((p for p in files if "/d/" in str(p)), key=lambda p: -p.stat().st_size)
 

@@ -1,4 +1,4 @@
-"""The door: what is refused, by name, and what goes through unchanged."""
+"""Parsing of configurations: refusals name the key, and sound values are unchanged."""
 
 import dataclasses
 import importlib
@@ -91,7 +91,7 @@ def test_impossible_values_are_refused_by_name(group, key, value, said):
 
 
 def test_every_bound_is_checked():
-    """Each is given a value that its own rule forbids, by the name of the field."""
+    """Each field gets a value that its bound forbids; the refusal names the field."""
     checked = 0
     for group, inner in config.defaults().items():
         fields = getattr(settings.Experiment(), group)
@@ -220,7 +220,7 @@ def leaves(chosen, path=""):
 
 @pytest.mark.parametrize("chosen", [base.get_config(), *map(deck.get_config, deck.SCALES)])
 def test_every_field_can_be_changed_on_the_command_line(chosen):
-    """Which takes tuples and no lists."""
+    """The command line can change tuples but not lists."""
     assert [path for path, value in leaves(chosen) if isinstance(value, list)] == []
 
 

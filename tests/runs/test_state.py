@@ -1,4 +1,4 @@
-"""The state: fresh generators live."""
+"""The state at the start: no fresh generator is dead."""
 
 import jax
 import pytest
@@ -9,7 +9,7 @@ from cpca_jax.training.networks import Networks, PatchGeometry, init_generator
 
 @pytest.mark.parametrize("slices", [1, 5])
 def test_no_fresh_generator_is_dead(slices):
-    """Plain draws often answer zero all over the middle, behind the last ReLU; these do not."""
+    """Plain draws often give zero everywhere behind the last ReLU; these draws do not."""
     module = build_generator("cpca", slices=slices)
     networks = Networks(module, None, PatchGeometry(slices, 32))
     image = 0.2 + 0.6 * jax.random.uniform(jax.random.key(9), (1, slices, 32, 32, 1))

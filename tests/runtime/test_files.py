@@ -1,4 +1,4 @@
-"""Files and folders are whole or not there, and theirs who may read them."""
+"""Files and folders that appear whole or not at all, and their permissions."""
 
 import errno
 import os
@@ -110,7 +110,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
         (folder / "a").touch()
         assert not list(root.iterdir())
     assert [path.name for path in root.iterdir()] == ["a"]
-    with pytest.raises(TakenError, match=r"^out: is there already"), files.appearing(root):
+    with pytest.raises(TakenError, match=r"^out: exists already"), files.appearing(root):
         pass
     with files.appearing(root, replacing=True) as folder:
         (folder / "b").touch()

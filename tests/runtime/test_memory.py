@@ -37,17 +37,17 @@ def test_memory_is_taken_from_the_system_once():
 
 
 @pytest.mark.parametrize("name", ["GLIBC_TUNABLES", "MALLOC_ARENA_MAX"])
-def test_who_has_chosen_is_let_be(name):
+def test_a_users_own_choice_is_respected(name):
     assert not memory.keep_freed({name: ""})
 
 
-def test_other_systems_are_let_be(monkeypatch):
+def test_other_systems_are_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not memory.keep_freed({})
 
 
 def test_programs_keep_it(monkeypatch):
-    """Before anything of theirs runs."""
+    """The setting is made before any of a program's own code runs."""
     from cpca_jax.programs import launch
 
     order = []

@@ -1,4 +1,4 @@
-"""Templates: every one renders, nothing is missed or left unescaped, and a zip file will do."""
+"""Templates: each one renders, also from a zip file, and nothing is missing or left unescaped."""
 
 import dataclasses
 import subprocess

@@ -1,4 +1,4 @@
-"""Modules of a user's own: loaded once, refused in one sentence."""
+"""Plug-ins are loaded once and refused in one sentence."""
 
 import sys
 
@@ -41,7 +41,7 @@ def test_a_module_is_remembered_as_it_is(tmp_path, monkeypatch):
 
 
 def test_a_dataclass_in_a_file_works(tmp_path):
-    """It asks sys.modules for its own module."""
+    """A dataclass looks up its own module in sys.modules."""
     (tmp_path / "own.py").write_text(
         "from __future__ import annotations\nimport dataclasses\n\n\n"
         "@dataclasses.dataclass\nclass Row:\n    width: int = 3\n"

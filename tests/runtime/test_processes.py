@@ -1,4 +1,4 @@
-"""Processes that join: what --distributed may be, what is refused, and two that really do."""
+"""Processes that join: the values of --distributed, refusals, and two real processes."""
 
 import os
 import signal
@@ -57,7 +57,7 @@ launch.run(launch.Program(""), main)
 
 
 def start(*arguments, program="-c"):
-    """A process on CPUs; its output goes together."""
+    """Start a process on CPUs and capture its output."""
     arguments = [arguments[0], *map(str, arguments[1:])]
     return subprocess.Popen(
         [sys.executable, *([program] if program else []), *arguments],
@@ -127,7 +127,7 @@ def test_no_cluster_is_one_line(monkeypatch):
 
 @pytest.mark.slow
 def test_who_is_missing_is_said_in_time():
-    """No coordinator there, and a coordinator to whom nobody comes."""
+    """There is no coordinator, or a coordinator that no other process joins."""
     nobody = free_port()
     address = f"127.0.0.1:{nobody}"
     for index, said in (
@@ -164,7 +164,7 @@ def test_two_processes_join():
 
 @pytest.mark.slow
 def test_train_joins_before_anything_asks_for_devices(tmp_path):
-    """Two of the real command come as far as the store that is not there."""
+    """Two processes of the real command get as far as the missing store."""
     address, arguments = f"127.0.0.1:{free_port()}", ("--config", "configs/demo.py", "--workdir")
     both = [
         start("train.py", *arguments, tmp_path, f"--distributed={address},2,{k}", program="")
@@ -177,7 +177,7 @@ def test_train_joins_before_anything_asks_for_devices(tmp_path):
 
 @pytest.mark.slow
 def test_stopped_is_not_done(tmp_path):
-    """A launcher sees by the exit code that the same command is to be run again."""
+    """The exit code tells a launcher to run the same command again."""
     store = tiny.write_store(tmp_path / "store")
     arguments = ["--config", "configs/cnn.py", "--workdir", tmp_path / "run"]
     arguments += [f"--config.data.store={store}", "--config.data.patch=20", "--config.data.batch=4"]

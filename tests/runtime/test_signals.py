@@ -1,4 +1,4 @@
-"""The first signal asks, the second ends; a thread hears none."""
+"""The first signal asks to stop, the second ends the program; a thread receives none."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from cpca_jax.runtime.signals import stop_asked
 
 @pytest.fixture
 def interrupting():
-    """SIGTERM as the programs have it: an interruption."""
+    """Make SIGTERM an interruption, as the programs do."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     yield
     signal.signal(signal.SIGTERM, before)

@@ -1,4 +1,4 @@
-"""Scanners fitted to series: known ones are found again, and what cannot be measured is said."""
+"""Scanners fitted to series: known ones are found again, and unmeasurable noise is reported."""
 
 import dataclasses
 import math
@@ -117,7 +117,7 @@ RADIUS = np.hypot(AXIS[None, :], AXIS[:, None])
 
 
 def grainy(noise_hu: float = 15.0) -> Float[np.ndarray, "z y x"]:
-    """Three slices of a cylinder of soft tissue in air with white noise, HU."""
+    """Return three slices of a cylinder of soft tissue in air with white noise, HU."""
     noise = np.random.default_rng(5).normal(0, noise_hu, (3, 192, 192))
     return (np.where(RADIUS < 100, 50.0, -1000.0) + noise).astype(np.float32)
 
@@ -145,7 +145,7 @@ def test_what_cannot_be_measured_is_said(name: str) -> None:
 def test_pixels_too_coarse_are_said() -> None:
     found = calibrate(grainy(), spacing_mm=4.0)
     assert found.scanner == DEFAULT_SCANNER
-    assert "pixels of 4 mm, must be 1.5 mm or smaller" in found.note
+    assert "pixels of 4 mm; must be 1.5 mm or smaller" in found.note
 
 
 def test_impossible_slices_are_refused() -> None:

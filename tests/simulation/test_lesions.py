@@ -28,7 +28,7 @@ SMALL = Scanner(beam=FanBeam().coarser(8), cutoff_per_mm=0.17)
 
 
 def tissue(slices: int = 6, size: int = 96) -> np.ndarray:
-    """A square of soft tissue of 60 HU in air, with a bone and a ramp in its right half."""
+    """Return a square of soft tissue of 60 HU in air, with a bone and a ramp in its right half."""
     volume = np.full((slices, size, size), -1000.0, np.float32)
     volume[:, 8:-8, 8:-8] = 60.0
     volume[:, 40:56, 60:70] = 800.0
@@ -76,7 +76,7 @@ def test_the_edge_is_blurred_like_a_phantom() -> None:
 
 
 def overlapping(places: list[Place], *, edge: int, slices_apart: int) -> int:
-    """Pairs of ROIs that overlap, or do so as seen along z with too few slices between them."""
+    """Count pairs of ROIs that overlap in plane with too few slices between them."""
     return sum(
         max(abs(one.y - other.y), abs(one.x - other.x)) < edge
         and abs(one.z - other.z) <= slices_apart
@@ -155,13 +155,13 @@ def test_rois_reach_three_radii_of_the_largest_lesion() -> None:
 
 
 def test_impossible_places_and_lesions_are_refused() -> None:
-    with pytest.raises(InputError, match="roi_pixels: 10, must be odd"):
+    with pytest.raises(InputError, match="roi_pixels: 10; it must be odd"):
         choose_places(tissue(), spacing_mm=1.0, roi_pixels=10, count=5, seed=1)
     with pytest.raises(InputError, match="0 places of flat soft tissue"):
         choose_places(tissue() - 500, spacing_mm=1.0, roi_pixels=11, count=5, seed=1)
     with pytest.raises(InputError, match="form: 'cube' is not one of sphere, disk"):
         LesionTask(3.0, -5.0, "cube")
-    with pytest.raises(InputError, match="radius_mm: 0, must be above 0"):
+    with pytest.raises(InputError, match="radius_mm: 0; it must be above 0"):
         LesionTask(0.0, -5.0)
 
 
@@ -255,5 +255,5 @@ def test_real_slices_have_flat_tissue_for_lesions(real_data: Path) -> None:
     untouched = extract_rois(with_lesions, places.absent, edge) - extract_rois(
         full, places.absent, edge
     )
-    # What the blur's ringing leaves beside lesions; measured below 0.5 HU.
+    # The blur's ringing next to lesions was measured below 0.5 HU.
     assert np.abs(untouched).max() < 2

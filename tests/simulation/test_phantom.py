@@ -1,4 +1,4 @@
-"""Phantoms: seeds, what is in them, and that lesions are what they say."""
+"""Phantoms: their seeds, their contents, and lesions that are as described."""
 
 import math
 

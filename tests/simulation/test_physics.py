@@ -1,4 +1,4 @@
-"""Noise of simulated scans: size, shape, bias, seeds, and what is refused."""
+"""Noise of simulated scans: size, shape, bias, seeds, and refusals."""
 
 import dataclasses
 import math
@@ -22,13 +22,13 @@ RADIUS = np.hypot(AXIS[None, :], AXIS[:, None])
 
 
 def cylinder(slices: int, radius_mm: float = 130.0) -> Float[np.ndarray, "z y x"]:
-    """A water cylinder in air, HU."""
+    """Return a water cylinder in air, HU."""
     inside = np.clip((radius_mm - RADIUS) / SPACING_MM + 0.5, 0, 1)
     return np.tile((inside * 1000 - 1000).astype(np.float32), (slices, 1, 1))
 
 
 def scans(scanner: Scanner, dose: float) -> tuple[np.ndarray, np.ndarray]:
-    """Noise of 12 slices of the cylinder at full and at a lower dose."""
+    """Return the noise of 12 slices of the cylinder at full and at a lower dose."""
     truth = cylinder(12)
     full = full_dose(truth, spacing_mm=SPACING_MM, seed=3, scanner=scanner)
     low = lower_dose(full, spacing_mm=SPACING_MM, dose=dose, seed=3, scanner=scanner)
@@ -210,10 +210,10 @@ def test_streaks_are_where_attenuation_is_high_and_only_there() -> None:
     sd, direction = strength(dense, between)
     sd_plain, direction_plain = strength(plain, between)
     sd_above, direction_above = strength(dense, above)
-    # Measured: 21.6 against 12.6 HU without the inserts and 14.2 HU beside their line.
+    # Measured: 21.6 against 12.6 HU without the inserts and 14.2 HU next to their line.
     assert sd > 1.5 * sd_plain
     assert sd > 1.35 * sd_above
-    # Measured: 1.96 between them, 1.01 without them; beside the line as without them.
+    # Measured: 1.96 between them, 1.01 without them; next to the line as without them.
     assert direction > 1.6
     assert direction_plain == pytest.approx(1, abs=0.1)
     assert direction_above == pytest.approx(strength(plain, above)[1], abs=0.1)

@@ -64,19 +64,28 @@ class Case:
         self.shapes = shapes_of(self.network)
 
     def difference(self, params):
-        """Largest absolute difference of our answer from PyTorch's."""
+        """Return the largest absolute difference between our answer and PyTorch's."""
         channels_last = np.moveaxis(self.input, 1, -1)
         slab = channels_last if self.input.ndim == 5 else channels_last[:, None]
-        ours = jax.jit(self.network.apply)({"params": params}, jnp.asarray(slab))
+        variables = {
+            name: trees.part(params, tree) for name, tree in variables_of(self.network).items()
+        }
+        ours = jax.jit(self.network.apply)(variables, jnp.asarray(slab))
         return np.abs(np.asarray(ours).reshape(-1) - self.output.reshape(-1)).max()
 
     def convert(self, state, **arguments):
         return from_torch(self.model, state, self.shapes, **arguments)
 
 
-def shapes_of(network):
+def variables_of(network):
     slab = jnp.zeros((1, network.slices, 24, 24, 1))
-    return jax.eval_shape(network.init, jax.random.key(0), slab)["params"]
+    return jax.eval_shape(network.init, jax.random.key(0), slab)
+
+
+def shapes_of(network):
+    """Parameters and batch normalisation's moments in one tree."""
+    variables = variables_of(network)
+    return trees.merged(variables["params"], variables.get("batch_stats", {}))
 
 
 def write(path, state):
@@ -129,7 +138,7 @@ def test_every_convention_has_a_golden_case():
 def test_the_names_of_this_project_work_for_every_model(model):
     shapes = shapes_of(build_generator(model))
     leaves = {"kernel": "weight", "scale": "weight", "mean": "running_mean"}
-    leaves |= {"bias": "bias", "variance": "running_var"}
+    leaves |= {"bias": "bias", "var": "running_var"}
     state, expected = {}, {}
     for number, (name, leaf) in enumerate(trees.by_name(shapes).items()):
         layer, _, last = name.rpartition("/")
@@ -153,7 +162,7 @@ def test_prefixes_that_all_keys_have_are_stripped(cnn, prefix):
     assert cnn.difference(cnn.convert(prefixed)) < 1e-4
     first = next(iter(prefixed))
     mixed = {key.removeprefix(prefix) if key == first else key: a for key, a in prefixed.items()}
-    with pytest.raises(WeightsError, match="these are no weights of cnn"):
+    with pytest.raises(WeightsError, match="these are not weights of cnn"):
         cnn.convert(mixed)
 
 
@@ -295,7 +304,7 @@ def test_broken_and_missing_files_are_refused(tmp_path, cnn, ending):
         read_state(path)
     path = tmp_path / "weights.h5"
     path.touch()
-    with pytest.raises(WeightsError, match=r"ends in none of \.safetensors, \.npz"):
+    with pytest.raises(WeightsError, match=r"must end in one of \.safetensors, \.npz"):
         read_state(path)
 
 
@@ -303,7 +312,7 @@ def test_broken_and_missing_files_are_refused(tmp_path, cnn, ending):
 
 
 def configuration(tmp_path, **changes):
-    """A tiny experiment whose store does not exist."""
+    """Return a tiny experiment whose store does not exist."""
     chosen = {"model__fields": {}, "data__patch": 24} | changes
     return tiny.configuration(tmp_path / "no-store", **chosen)
 
@@ -378,7 +387,7 @@ def test_a_converted_run_can_be_evaluated_and_transferred(weights, tmp_path):
 def test_a_folder_with_a_run_and_unfit_weights_leave_nothing_behind(weights, tmp_path, cnn):
     experiment, run = configuration(tmp_path), tmp_path / "run"
     unfit = write(tmp_path / "unfit.npz", cnn.state)
-    with pytest.raises(WeightsError, match=r"^unfit\.npz: these are no weights of cpca"):
+    with pytest.raises(WeightsError, match=r"^unfit\.npz: these are not weights of cpca"):
         conversion.convert(experiment, unfit, run)
     assert not run.exists()
     conversion.convert(experiment, weights, run)

@@ -13,10 +13,14 @@ from pathlib import Path
 
 from cpca_jax.data import folders, listing
 from cpca_jax.data.collections import (
+    hdf5_pairs,
     lodopab,
     nifti,
     nifti_series,
+    numpy_volumes,
     pairs,
+    png_pairs,
+    redcnn_pairs,
 )
 from cpca_jax.data.collections.pairs import Pair
 from cpca_jax.data.dicom import search, slice_file
@@ -42,7 +46,7 @@ class Collection:
 
 
 # The first kind that a folder holds is what it is read as: NIfTI files beside DICOM are masks
-# or exports of it.
+# or exports of it, and the pairs of RED-CNN are NumPy arrays, too.
 _BUILT_IN = {
     "DICOM": Collection(slice_file.is_dicom, search.find_scans),
     "NIfTI": Collection(nifti.is_nifti, nifti_series.find_nifti),
@@ -51,6 +55,10 @@ _BUILT_IN = {
         lodopab.find_lodopab,
         full_dose_only="its low dose is sinograms, not images; give --simulate_dose",
     ),
+    "RED-CNN": Collection(redcnn_pairs.is_pair_slice, redcnn_pairs.find_slice_pairs),
+    "NumPy": Collection(numpy_volumes.is_npy, numpy_volumes.find_arrays),
+    "HDF5": Collection(hdf5_pairs.is_hdf5, hdf5_pairs.find_hdf5),
+    "PNG": Collection(png_pairs.is_png, png_pairs.find_png),
 }
 COLLECTIONS: Registry[Collection] = Registry("collection", _BUILT_IN)
 

@@ -61,8 +61,8 @@ class SeriesInfo:
         """Refuse fields that cannot be right.
 
         Raises:
-            StoreError: a name that is no plain file name, an unknown split or placement,
-                positions that do not ascend, spacing or dose that is not positive.
+            StoreError: a name that is no plain file name, an unknown split, positions that
+                do not ascend, spacing or dose that is not positive.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise StoreError("a series' name must be letters, digits, '.', '_' and '-'")
@@ -70,9 +70,6 @@ class SeriesInfo:
             raise StoreError(f"{self.name}: split {self.split!r} must be in {', '.join(SPLITS)}")
         if not (np.isfinite(self.positions_mm).all() and (np.diff(self.positions_mm) > 0).all()):
             raise StoreError(f"{self.name}: positions_mm must be finite and ascend")
-        if self.placement not in PLACEMENTS:
-            known = ", ".join(PLACEMENTS)
-            raise StoreError(f"{self.name}: placement {self.placement!r} must be in {known}")
         spacing = min(self.spacing_mm) if self.spacing_mm else 1.0
         if not (spacing > 0 and 0 < self.dose <= 1 and self.thickness_mm >= 0):
             raise StoreError(
@@ -202,6 +199,10 @@ def _array_file(row: dict[str, Any]) -> ArrayFile:
 def _info(entry: dict[str, Any]) -> SeriesInfo:
     spacing = entry["spacing_mm"]
     y, x = spacing or (0.0, 0.0)
+    # Stores made before there was anything else have places in mm only.
+    placement = entry.get("placement", "measured")
+    if placement not in PLACEMENTS:
+        raise ValueError(f"placement {placement!r} is not one of {', '.join(PLACEMENTS)}")
     return SeriesInfo(
         name=str(entry["name"]),
         patient=str(entry["patient"]),
@@ -213,8 +214,7 @@ def _info(entry: dict[str, Any]) -> SeriesInfo:
         simulated=bool(entry["simulated"]),
         dose=float(entry["dose"]),
         lesions=tuple({key: float(v) for key, v in row.items()} for row in entry["lesions"]),
-        # Stores made before there was anything else have places in mm only.
-        placement=entry.get("placement", "measured"),
+        placement=placement,
     )
 
 

@@ -1,7 +1,7 @@
-"""A random abdomen in contrast phase, as shapes: what `phantom` renders into slices.
+"""A random abdomen in contrast phase, as shapes that `phantom` renders into slices.
 
-The middle of the phantom is 0 in x, y and z (mm, axes as in `shapes`). The proportions are a
-drawing from common anatomy, not from any patient; values are in HU, portal-venous phase.
+The middle of the phantom is 0 in x, y and z (mm, axes as in `shapes`). The proportions are drawn
+from common anatomy, not from any patient; values are in HU, in the portal-venous phase.
 """
 
 import dataclasses
@@ -19,17 +19,17 @@ class Anatomy:
 
     Attributes:
         body: The outer surface.
-        fat_mm: Thickness of the subcutaneous fat.
-        wall_mm: Thickness of the muscular wall.
-        rib_phase: Where the ribs cut the slices, 0 to 1.
-        muscles: Those of the back, painted first.
-        bowel: Painted next, back to front in the list's order.
-        mesentery: Small vessels in the fat.
-        organs: Everything solid but the liver.
-        liver: The organ lesions sit in.
-        liver_vessels: Trees inside it.
-        vessels: The large ones, painted over all soft tissue.
-        bones: Painted last.
+        fat_mm: The thickness of the subcutaneous fat.
+        wall_mm: The thickness of the muscular wall.
+        rib_phase: The phase at which the ribs cut the slices, 0 to 1.
+        muscles: The muscles of the back, painted first.
+        bowel: The bowel, painted next, back to front in the order of the list.
+        mesentery: The small vessels in the fat.
+        organs: All organs except the bowel and the liver.
+        liver: The liver, which holds the lesions.
+        liver_vessels: The trees of vessels inside the liver.
+        vessels: The large vessels, painted over all soft tissue.
+        bones: The bones, painted last.
     """
 
     body: Ellipsoid
@@ -47,10 +47,10 @@ class Anatomy:
 
 
 def draw_anatomy(random: np.random.Generator) -> Anatomy:
-    """A random abdomen, complete within about 50 mm above and below the middle.
+    """Draw a random abdomen, complete within about 50 mm above and below the middle.
 
     Args:
-        random: Source of all variation.
+        random: The source of all variation.
 
     Returns:
         The shapes.
@@ -133,13 +133,13 @@ def _organs(draw: Draw, liver_hu: float) -> tuple[Organ, ...]:
 
 
 def _kidney(draw: Draw, side: int) -> tuple[Organ, ...]:
-    """Cortex, pyramids of the medulla, and the fat of the sinus with its pelvis."""
+    """Draw cortex, pyramids of the medulla, and the fat of the sinus with its pelvis."""
     whole = draw.shape((72 * side, 46, draw.uniform(-16, 16)), (25, 29, 52), -0.5 * side)
     x, y, z = whole.centre
     a, b, c = whole.radii
     pyramids = []
     for angle in np.linspace(-2.2, 2.2, 6) + draw.random.uniform(-0.2, 0.2, 6):
-        # Spread around the side that looks away from the spine, pointing to the sinus.
+        # Pyramids are spread around the side that faces away from the spine and point to the sinus.
         px, py = x + side * 0.5 * a * np.cos(angle), y + 0.5 * b * np.sin(angle)
         radii = (draw.uniform(7, 10), draw.uniform(4, 6.5), draw.uniform(0.3, 0.75) * c)
         pyramids.append(Ellipsoid((px, py, z), radii, side * angle, whole.lean))
@@ -154,7 +154,7 @@ def _kidney(draw: Draw, side: int) -> tuple[Organ, ...]:
 
 
 def _bowel(draw: Draw) -> tuple[Organ, ...]:
-    """Colon with stool and gas, and loops of small bowel, in front and on the left."""
+    """Draw the colon with stool and gas, and loops of small bowel in front and on the left."""
     loops = []
     places = [(112, -22), (96, -48), (70, -72), (30, -78), (-10, -76), (108, 52), (-112, 48)]
     for x, y in places:
@@ -185,7 +185,7 @@ def _bowel(draw: Draw) -> tuple[Organ, ...]:
 
 
 def _bones(draw: Draw) -> tuple[Organ, ...]:
-    """One vertebra, drawn out along z."""
+    """Draw one vertebra, extended along z."""
     marrow = draw.uniform(150, 230)
 
     def bone(centre: Point, radii: Point, turn: float, cortex_mm: float) -> Organ:
@@ -210,7 +210,7 @@ def _bones(draw: Draw) -> tuple[Organ, ...]:
 
 
 def _muscles(draw: Draw) -> tuple[Organ, ...]:
-    """Erector, square and psoas muscles on both sides of the spine."""
+    """Draw the erector, square and psoas muscles on both sides of the spine."""
     nominal = (
         ((36, 93, 0), (31, 19, 1e4), 0.12),
         ((64, 69, 0), (19, 9, 1e4), 0.5),

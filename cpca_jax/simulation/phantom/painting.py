@@ -9,7 +9,7 @@ from cpca_jax.simulation.phantom.shapes import Ellipsoid, Grid, Organ, Tube
 _AIR, _FAT, _SKIN, _MUSCLE, _GAS = -1000.0, -103.0, 15.0, 57.0, -960.0
 _CORTEX, _MARROW = 560.0, 210.0
 _SKIN_MM = 1.8
-# Farther than the random fields bend a shape, so that no window cuts it off.
+# This is farther than the random fields bend a shape, so that no window cuts it off.
 _MARGIN_MM = 14.0
 
 Window = tuple[slice, slice]
@@ -19,22 +19,22 @@ class Canvas:
     """One slice being painted; later shapes cover earlier ones, with soft edges.
 
     Attributes:
-        hu: The slice so far, (y x).
-        parenchyma: Where there is liver but no vessel, (y x).
+        hu: The slice so far, (y x), HU.
+        parenchyma: A mask (y x) of liver without vessels.
     """
 
     def __init__(
         self, x: Grid, y: Grid, z: float, spacing_mm: float, texture: Grid, coarse: Grid
     ) -> None:
-        """An empty slice.
+        """Start with an empty slice.
 
         Args:
-            x: Position of each pixel to the right, bent, mm.
-            y: Position downwards, bent, mm.
-            z: Position of the slice, mm.
-            spacing_mm: Pixel size.
-            texture: Fine texture, variance 1.
-            coarse: Coarse texture, variance 1.
+            x: The bent position of each pixel to the right, mm.
+            y: The bent position of each pixel downwards, mm.
+            z: The position of the slice, mm.
+            spacing_mm: The pixel size, mm.
+            texture: The fine texture, of variance 1.
+            coarse: The coarse texture, of variance 1.
         """
         self._x, self._y, self._z = x, y, z
         self._spacing = spacing_mm
@@ -44,7 +44,7 @@ class Canvas:
         self.parenchyma: Bool[np.ndarray, "y x"] = np.zeros(x.shape, bool)
 
     def paint(self, anatomy: Anatomy) -> None:
-        """The whole abdomen."""
+        """Paint the whole abdomen."""
         self._table(anatomy)
         depth = self._trunk(anatomy)
         for organ in (*anatomy.muscles, *anatomy.bowel):
@@ -66,7 +66,7 @@ class Canvas:
             self._organ(organ)
 
     def _cover(self, depth: Grid) -> Grid:
-        """How much of a pixel lies inside, from the depth of its middle."""
+        """Return the share of each pixel that lies inside, from the depth of its middle."""
         return np.clip(depth / np.float32(self._spacing) + np.float32(0.5), 0, 1)
 
     def _lay(self, cover: Grid, value: "Grid | float", window: Window = (slice(None),) * 2) -> None:
@@ -74,7 +74,7 @@ class Canvas:
         under += cover * (value - under)
 
     def _window(self, x: float, y: float, radius: float) -> Window | None:
-        """The pixels around a disk, or None where it lies outside the image."""
+        """Return the pixels around a disk, or None where the disk lies outside the image."""
         size = self.hu.shape[0]
         reach = radius + _MARGIN_MM
         edges = []
@@ -93,10 +93,10 @@ class Canvas:
         return np.maximum.reduce(depths) if depths else None
 
     def _trunk(self, anatomy: Anatomy) -> Grid:
-        """Skin, subcutaneous fat, muscular wall and the fat of the cavity."""
+        """Paint skin, fat, muscular wall and the fat of the cavity; return the depth in muscle."""
         depth = anatomy.body.depth(self._x, self._y, self._z)
         height = self._y / np.float32(anatomy.body.radii[1])
-        # More fat towards the back, more muscle beside the midline in front.
+        # There is more fat towards the back, and more muscle next to the midline in front.
         fat = np.float32(anatomy.fat_mm) * (1 + np.float32(0.25) * height) + self._coarse
         rectus = np.exp(-(((np.abs(self._x) - 32) / 22) ** 2)) * (height < 0)
         wall = np.float32(anatomy.wall_mm) * (np.float32(0.8) + np.float32(0.4) * rectus)
@@ -104,7 +104,7 @@ class Canvas:
         seam = np.float32(0.0)
         for part in (0.36, 0.7):
             seam = seam + np.exp(-(((depth - fat - np.float32(part) * wall) / 0.7) ** 2))
-        # The layers of the side wall part; the two rectus muscles leave a gap between them.
+        # The layers of the side wall separate; the two rectus muscles leave a gap between them.
         seam = 0.7 * seam * (np.abs(self._x) > 60) + np.exp(-((self._x / 3) ** 2)) * (height < 0)
         strands = np.maximum(self._texture - np.float32(1.2), 0)
         fatty = np.float32(_FAT) + 5 * self._texture + 4 * self._coarse + 22 * strands
@@ -118,7 +118,7 @@ class Canvas:
         return in_muscle
 
     def _organ(self, organ: Organ) -> Grid:
-        """Paints an organ; returns how much of each pixel it covers."""
+        """Paint an organ and return the share of each pixel that it covers."""
         whole = np.zeros_like(self._x)
         reaches = [r for r in (p.reach(self._z) for p in organ.parts) if r is not None]
         if not reaches:
@@ -141,10 +141,10 @@ class Canvas:
         return whole
 
     def _inside(self, organ: Organ, depth: Grid, window: Window, span: tuple[float, float]) -> Grid:
-        """Values of an organ: contents with texture, gas on top, wall around."""
+        """Return the values of an organ: contents with texture, gas on top, wall around."""
         value = organ.hu + organ.texture_hu * self._texture[window] + 3 * self._coarse[window]
         if organ.gas_above > 0:
-            # Gas gathers in front: the level is flat, a little bent with everything else.
+            # Gas gathers in front: its level is flat, bent a little like everything else.
             level = span[0] + organ.gas_above * (span[1] - span[0])
             value += self._cover(level - self._y[window]) * (_GAS - value)
         if organ.wall_mm > 0:
@@ -154,7 +154,7 @@ class Canvas:
         return inside
 
     def _tube(self, tube: Tube, inside: Grid | None = None, record: Grid | None = None) -> None:
-        """Paints a vessel, within `inside` where given, and adds it to `record`."""
+        """Paint a vessel, within `inside` where that is given, and add it to `record`."""
         reach = tube.reach(self._z)
         window = self._window(*reach) if reach is not None else None
         if window is None:
@@ -167,7 +167,7 @@ class Canvas:
         self._lay(cover, tube.hu, window)
 
     def _ribs(self, anatomy: Anatomy, depth: Grid) -> None:
-        """Ribs run downwards from the spine to the front, so a slice cuts each obliquely."""
+        """Paint the ribs, which run downwards to the front, so that a slice cuts them obliquely."""
         x, y = self._x / anatomy.body.radii[0], self._y / anatomy.body.radii[1]
         around = np.arctan2(np.abs(x), y)
         place = (self._z + 52 * around) / 27 + anatomy.rib_phase + 0.5 * (x > 0)
@@ -181,7 +181,7 @@ class Canvas:
         self._lay(self._cover(rib) * within, value)
 
     def _table(self, anatomy: Anatomy) -> None:
-        """A carbon shell with foam under the back."""
+        """Paint the table: a carbon shell with foam under the back."""
         below = self._y - np.float32(anatomy.body.radii[1] + 20) + (self._x / 30) ** 2
         shell = 14 - np.abs(below)
         self._lay(self._cover(shell), -930.0)

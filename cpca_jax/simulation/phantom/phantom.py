@@ -1,6 +1,6 @@
 """Abdominal phantoms: noiseless slices with known lesions, a different person for each seed.
 
-For tests, for the demonstration without data, and for measurements that need the truth. The
+They serve tests, the demonstration without data, and measurements that need the truth. The
 shapes of `anatomy` are bent by smooth random fields, painted over each other slice by slice
 and blurred by the point spread of a B30f-like kernel.
 """
@@ -19,11 +19,11 @@ from cpca_jax.simulation.phantom.painting import Canvas
 from cpca_jax.simulation.phantom.shapes import Grid, SmoothField
 
 FIELD_OF_VIEW_MM = 384.0
-# The kernel's modulation transfer: a Hann window that is 0.5 at 0.35/mm (B30f).
+# The kernel's modulation transfer is a Hann window that is 0.5 at 0.35/mm (B30f).
 _CUTOFF_PER_MM = 0.7
-# How far the fields bend shapes, mm, and over what distance.
+# The distance by which each field bends shapes, and its correlation length, mm.
 _BENDS = ((4.0, 55.0), (1.0, 9.0))
-# Liver that must be left around a lesion.
+# The liver tissue that must be left around a lesion.
 _CLEARANCE_MM = 2.0
 
 
@@ -32,11 +32,11 @@ class Lesion:
     """A sphere in the liver.
 
     Attributes:
-        z: Slice of the centre.
-        y: Row of the centre.
-        x: Column of the centre.
-        radius_mm: Radius.
-        contrast_hu: Value inside minus what would be there without it.
+        z: The slice of the centre.
+        y: The row of the centre.
+        x: The column of the centre.
+        radius_mm: The radius, mm.
+        contrast_hu: The value inside minus the value without the lesion, HU.
     """
 
     z: int
@@ -48,13 +48,13 @@ class Lesion:
 
 @dataclasses.dataclass(frozen=True)
 class Phantom:
-    """A noiseless volume and what is in it.
+    """A noiseless volume and its lesions.
 
     Attributes:
         truth_hu: The volume, (z y x), HU.
-        lesions: Every lesion.
-        spacing_mm: Pixel size.
-        interval_mm: Distance of two slices.
+        lesions: All lesions in the volume.
+        spacing_mm: The pixel size, mm.
+        interval_mm: The distance between two slices, mm.
     """
 
     truth_hu: Float32[np.ndarray, "z y x"]
@@ -71,17 +71,17 @@ def make_phantom(
     spacing_mm: float | None = None,
     interval_mm: float = 2.0,
 ) -> Phantom:
-    """A random abdomen.
+    """Make a random abdomen.
 
     Args:
-        seed: Which one; the same seed gives the same array.
-        slices: How many slices.
-        size: Pixels along each side.
-        spacing_mm: Pixel size; by default such that the image shows 384 mm.
-        interval_mm: Distance of two slices.
+        seed: The seed of the person; the same seed gives the same array.
+        slices: The number of slices.
+        size: The number of pixels along each side.
+        spacing_mm: The pixel size, mm; by default such that the image shows 384 mm.
+        interval_mm: The distance between two slices, mm.
 
     Returns:
-        The phantom; values in HU between -1000 and about 800.
+        The phantom; its values lie between -1000 and about 800 HU.
 
     Raises:
         InputError: A number that is not positive.
@@ -103,7 +103,7 @@ def make_phantom(
 
 
 class _Painter:
-    """Paints the slices of one person."""
+    """A painter of the slices of one person."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class _Painter:
         self.fine, self.middle, self.coarse = field(1.3), field(3.5), field(14.0)
 
     def paint(self, index: int) -> tuple[Grid, Bool[np.ndarray, "y x"]]:
-        """One slice without lesions or blur, and where there is liver but no vessel."""
+        """Paint a slice without lesions or blur; return it and a mask of liver without vessels."""
         x, y = np.broadcast_arrays(self.axis[None, :], self.axis[:, None])
         for amount, across, down in self.bends:
             x = x + np.float32(amount) * across.at(index)
@@ -142,17 +142,17 @@ def place_lesions(
     spacing_mm: float,
     interval_mm: float,
 ) -> tuple[Lesion, ...]:
-    """Random lesions that lie in the liver, clear of its vessels, its edge and each other.
+    """Draw random lesions that lie in the liver, clear of its vessels, its edge and each other.
 
     Args:
-        random: Source of the draw.
-        parenchyma: Where there is liver but no vessel.
-        spacing_mm: Pixel size.
-        interval_mm: Distance of two slices.
+        random: The source of the draw.
+        parenchyma: A mask (z y x) of liver without vessels.
+        spacing_mm: The pixel size, mm.
+        interval_mm: The distance between two slices, mm.
 
     Returns:
-        Up to one lesion per slice and at least four where there is room; radii 2 to 8 mm,
-        four in five darker than the liver by 15 to 60 HU, the others 20 to 40 HU brighter.
+        Up to one lesion per slice and at least four where there is room, with radii of 2 to 8 mm;
+        four in five are darker than the liver by 15 to 60 HU, the others 20 to 40 HU brighter.
     """
     free = parenchyma.copy()
     lesions: list[Lesion] = []
@@ -181,7 +181,7 @@ def lesion_contrast(
     spacing_mm: float,
     interval_mm: float,
 ) -> Float32[np.ndarray, "z y x"]:
-    """What lesions add to a volume before blur, HU."""
+    """Return the values that lesions add to a volume before blur, HU."""
     total = np.zeros(shape, np.float32)
     for lesion in lesions:
         box, depth = _around(lesion, shape, spacing_mm, interval_mm)
@@ -192,7 +192,7 @@ def lesion_contrast(
 def _around(
     lesion: Lesion, shape: tuple[int, ...], spacing_mm: float, interval_mm: float
 ) -> tuple[tuple[slice, slice, slice], Float32[np.ndarray, "z y x"]]:
-    """The box around a lesion and, in it, the depth of every voxel, mm; negative outside."""
+    """Return the box around a lesion and the depth of every voxel in it, mm; negative outside."""
     bounds, squares = [], []
     steps = (interval_mm, spacing_mm, spacing_mm)
     for middle, step, count in zip((lesion.z, lesion.y, lesion.x), steps, shape, strict=True):
@@ -205,7 +205,7 @@ def _around(
 
 
 def blur(volume: Float32[np.ndarray, "z y x"], spacing_mm: float) -> Float32[np.ndarray, "z y x"]:
-    """Each slice through the point spread of a B30f-like kernel, sum kept."""
+    """Blur each slice by the point spread of a B30f-like kernel, which keeps the sum."""
     rows, columns = volume.shape[1:]
     down = scipy.fft.fftfreq(rows, spacing_mm)[:, None]
     across = scipy.fft.rfftfreq(columns, spacing_mm)[None, :]

@@ -1,8 +1,8 @@
 """Shapes of a phantom in three dimensions, and smooth random fields.
 
 Positions are in mm, (x, y, z): x to the right of the image (the patient's left), y downwards
-(to the back), z along the patient. A depth is the distance to the surface, mm, positive
-inside, good near the surface and rough elsewhere. Values are in HU.
+(to the back), z along the patient. A depth is the distance to the surface in mm, positive
+inside; it is accurate near the surface and rough elsewhere. Values are in HU.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ class Ellipsoid:
     """An ellipsoid turned about the z axis, leaning with z.
 
     Attributes:
-        centre: mm.
-        radii: Half axes, mm.
-        turn: Angle about z, rad.
-        lean: How far the centre moves along x and y per mm of z.
-        power: 2 is an ellipsoid, more is squarer.
+        centre: The centre, mm.
+        radii: The half axes, mm.
+        turn: The angle about z, rad.
+        lean: The distances by which the centre moves along x and y per mm of z.
+        power: The exponent of the norm; 2 is an ellipsoid, and larger values are squarer.
     """
 
     centre: Point
@@ -34,7 +34,7 @@ class Ellipsoid:
     power: float = 2.0
 
     def depth(self, x: Grid, y: Grid, z: float) -> Grid:
-        """Depth of points of the slice at z; the first-order distance to the surface."""
+        """Return the depth of points of the slice at z, to first order in the distance."""
         a, b, c = self.radii
         dz = z - self.centre[2]
         dx = x - np.float32(self.centre[0] + self.lean[0] * dz)
@@ -55,7 +55,7 @@ class Ellipsoid:
         return depth.astype(np.float32)
 
     def reach(self, z: float) -> tuple[float, float, float] | None:
-        """Centre (x, y) and radius of a disk around the shape at z; None if it misses z."""
+        """Return centre (x, y) and radius of a disk around the shape at z; None if it misses z."""
         dz = z - self.centre[2]
         if abs(dz) > self.radii[2] + 2:
             return None
@@ -68,10 +68,10 @@ class Tube:
     """A straight piece of vessel that tapers.
 
     Attributes:
-        start: mm.
-        end: mm.
-        radii: At the start and at the end, mm.
-        hu: Value inside.
+        start: The start, mm.
+        end: The end, mm.
+        radii: The radii at the start and at the end, mm.
+        hu: The value inside, HU.
     """
 
     start: Point
@@ -80,7 +80,7 @@ class Tube:
     hu: float
 
     def depth(self, x: Grid, y: Grid, z: float) -> Grid:
-        """Depth of points of the slice at z: the exact distance to the rounded piece."""
+        """Return the depth of points of the slice at z, exact for the rounded piece."""
         p = np.asarray(self.start, np.float32)
         d = np.asarray(self.end, np.float32) - p
         along = ((x - p[0]) * d[0] + (y - p[1]) * d[1] + (z - p[2]) * d[2]) / (d @ d)
@@ -92,7 +92,7 @@ class Tube:
         return depth
 
     def reach(self, z: float) -> tuple[float, float, float] | None:
-        """Centre (x, y) and radius of a disk around the piece at z; None if it misses z."""
+        """Return centre (x, y) and radius of a disk around the piece at z; None if it misses z."""
         wide = max(self.radii)
         low, high = sorted((self.start[2], self.end[2]))
         if not low - wide - 1 < z < high + wide + 1:
@@ -104,16 +104,16 @@ class Tube:
 
 @dataclasses.dataclass(frozen=True)
 class Organ:
-    """Something painted over what was there before.
+    """An organ, which is painted over everything painted before it.
 
     Attributes:
-        parts: The union of these.
-        hu: Mean value inside.
-        texture_hu: Standard deviation of the fine texture.
-        without: What is cut out again.
-        wall_mm: Thickness of a wall of another value; 0 for none.
-        wall_hu: Value of that wall.
-        gas_above: Part of the lumen filled with gas, from the front, 0 to 1.
+        parts: The shapes whose union is the organ.
+        hu: The mean value inside, HU.
+        texture_hu: The standard deviation of the fine texture, HU.
+        without: The shapes that are cut out of it.
+        wall_mm: The thickness of a wall of another value, mm; 0 for none.
+        wall_hu: The value of that wall, HU.
+        gas_above: The part of the lumen that is filled with gas, from the front, 0 to 1.
         in_cavity: Whether the abdominal cavity bounds it.
     """
 
@@ -128,9 +128,9 @@ class Organ:
 
 
 class SmoothField:
-    """A random field of mean 0 and variance 1, everywhere alike, smooth over some mm.
+    """A stationary random field of mean 0 and variance 1 that is smooth over some mm.
 
-    White noise on nodes, summed with Gaussian weights whose squares add up to 1.
+    It is white noise on nodes, summed with Gaussian weights whose squares add up to 1.
     """
 
     def __init__(
@@ -140,14 +140,14 @@ class SmoothField:
         axis: Float[np.ndarray, " n"],
         correlation_mm: float,
     ) -> None:
-        """The field for slices at `z` of square images with pixels at `axis`, mm."""
+        """Draw the field for slices at `z` of square images with pixels at `axis`, mm."""
         self._z = _Weights(z, correlation_mm)
         self._axis = _Weights(axis, correlation_mm)
         nodes = (self._z.count, self._axis.count, self._axis.count)
         self._nodes = random.standard_normal(nodes, np.float32)
 
     def at(self, slice_index: int) -> Grid:
-        """The field in one slice."""
+        """Return the field in one slice."""
         weights = self._z.matrix[slice_index]
         near = np.flatnonzero(weights > 1e-3)
         nodes = np.tensordot(weights[near], self._nodes[near[0] : near[-1] + 1], 1)

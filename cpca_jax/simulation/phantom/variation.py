@@ -1,4 +1,4 @@
-"""How one person's shapes differ from the nominal ones, and how vessels branch."""
+"""Variation of one person's shapes around the nominal ones, and the branching of vessels."""
 
 import numpy as np
 from jaxtyping import Float
@@ -12,8 +12,8 @@ class Draw:
     """Nominal shapes with a person's variation on them.
 
     Attributes:
-        random: Source of all variation.
-        stature: Factor on every position and size.
+        random: The source of all variation.
+        stature: The factor on every position and size.
     """
 
     def __init__(self, random: np.random.Generator, stature: float) -> None:
@@ -21,22 +21,25 @@ class Draw:
         self.stature = stature
 
     def uniform(self, low: float, high: float) -> float:
-        """A number between two."""
+        """Draw a number between two others."""
         return float(self.random.uniform(low, high))
 
     def heading(self) -> Point:
-        """Any direction; not a unit vector."""
+        """Draw any direction; the result is not a unit vector."""
         return _point(self.random.normal(0, 1, 3))
 
     def shape(self, centre: Point, radii: Point, turn: float = 0.0) -> Ellipsoid:
-        """An ellipsoid a few mm, a tenth in size and a few degrees from the nominal one."""
+        """Draw an ellipsoid that differs from the nominal one in place, size and angle.
+
+        It differs by a few mm, about a tenth in size and a few degrees.
+        """
         x, y, z = (c * self.stature + self.uniform(-4, 4) for c in centre)
         a, b, c = (r * self.stature * self.uniform(0.9, 1.12) for r in radii)
         lean = (self.uniform(-0.25, 0.25), self.uniform(-0.25, 0.25))
         return Ellipsoid((x, y, z), (a, b, c), turn + self.uniform(-0.15, 0.15), lean)
 
     def path(self, points: list[Point], radii: tuple[float, float], hu: float) -> list[Tube]:
-        """A vessel through points, tapering evenly."""
+        """Draw a vessel through points that tapers evenly."""
         places = [tuple(c * self.stature + self.uniform(-2, 2) for c in point) for point in points]
         widths = np.linspace(radii[0], radii[1], len(points))
         return [
@@ -45,9 +48,9 @@ class Draw:
         ]
 
     def tree(self, start: Point, heading: Point, radius: float, hu: float) -> list[Tube]:
-        """A vessel that forks until it is thinner than 0.6 mm.
+        """Draw a vessel that forks until it is thinner than 0.6 mm.
 
-        Cross-sections add up at a fork, radius^3 being kept (Murray 1926).
+        The sum of radius^3 is kept at a fork (Murray 1926).
         """
         tubes: list[Tube] = []
         open_ends = [(np.array(start, float), _unit(np.array(heading, float)), radius)]

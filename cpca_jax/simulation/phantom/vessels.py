@@ -1,11 +1,11 @@
-"""Where the vessels of an abdomen run; positions in mm and values in HU, as in `anatomy`."""
+"""The vessels of an abdomen; positions are in mm and values in HU, as in `anatomy`."""
 
 from cpca_jax.simulation.phantom.shapes import Tube
 from cpca_jax.simulation.phantom.variation import Draw
 
 
 def mesentery(draw: Draw, hu: float) -> tuple[Tube, ...]:
-    """Small trees in the fat of the cavity."""
+    """Draw small trees in the fat of the cavity."""
     tubes: list[Tube] = []
     for _ in range(60):
         start = (draw.uniform(-35, 100), draw.uniform(-70, 50), draw.uniform(-35, 35))
@@ -15,7 +15,7 @@ def mesentery(draw: Draw, hu: float) -> tuple[Tube, ...]:
 
 
 def liver_vessels(draw: Draw, hu: float) -> tuple[Tube, ...]:
-    """Portal branches, the three hepatic veins and a few more trees."""
+    """Draw portal branches, the three hepatic veins and a few more trees."""
     portal = draw.tree((-46, -4, 0), (-1, -0.2, 0.3), draw.uniform(5, 6.5), hu)
     left = draw.tree((-40, -18, -6), (0.2, -1, -0.4), draw.uniform(3.5, 4.5), hu)
     veins = []
@@ -29,7 +29,7 @@ def liver_vessels(draw: Draw, hu: float) -> tuple[Tube, ...]:
 
 
 def large_vessels(draw: Draw, vein_hu: float) -> tuple[Tube, ...]:
-    """Aorta, vena cava, portal, splenic, mesenteric and renal vessels."""
+    """Draw the aorta, vena cava, portal, splenic, mesenteric and renal vessels."""
     aorta_hu = draw.uniform(150, 230)
     aorta = draw.path([(9, 20, -90), (6, 21, 0), (4, 20, 90)], (11.5, 9.5), aorta_hu)
     cava = draw.path([(-21, 18, -90), (-20, 20, 0), (-18, 22, 90)], (11, 10), vein_hu - 20)

@@ -22,13 +22,21 @@ from denoised import IDENTITY, STUDY, network, out_series, random_stored, write
 from pydicom.data import get_testdata_file
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
+from cpca_jax.data import messages
 from cpca_jax.data.collections.sources import Inputs
-from cpca_jax.data.dicom import search, series_checks, slice_file
+from cpca_jax.data.dicom import search, slice_file
 from cpca_jax.data.dicom.header import Allowances
 from cpca_jax.data.store.reader import open_store
 from cpca_jax.denoising.denoiser import Denoiser
 from cpca_jax.denoising.folder import Choices, denoise_folder
-from cpca_jax.errors import ConfigError, DicomError, InputError, StoreError, WeightsError
+from cpca_jax.errors import (
+    ConfigError,
+    DicomError,
+    InputError,
+    ScanError,
+    StoreError,
+    WeightsError,
+)
 from cpca_jax.preparation import prepare
 from cpca_jax.runs import config
 
@@ -493,7 +501,7 @@ def test_b36_pairs_that_do_not_match(tmp_path):
         fake_dicom.write_pair(root / "L001")
         change(root / "L001" / "quarter_3mm")
         said = []
-        with pytest.raises(DicomError):
+        with pytest.raises(ScanError):
             prepare.prepare_scans(Inputs(root), tmp_path / f"{name}-store", say=said.append)
         assert not (tmp_path / f"{name}-store").exists()
         return " ".join(said)
@@ -521,7 +529,7 @@ def test_b37_the_same_pixels_in_both_doses(tmp_path):
     for path in (tmp_path / "in" / "L001" / "full_3mm").iterdir():
         (tmp_path / "in" / "L001" / "quarter_3mm" / path.name).write_bytes(path.read_bytes())
     said = []
-    with pytest.raises(DicomError):
+    with pytest.raises(ScanError):
         prepare.prepare_scans(Inputs(tmp_path / "in"), tmp_path / "out", say=said.append)
     assert any("have the same pixels in both dose levels" in line for line in said)
 
@@ -650,10 +658,10 @@ def test_b44_a_file_that_vanishes(tmp_path, monkeypatch):
 
 def test_only_the_first_messages_are_said():
     lines = []
-    series_checks.say_first("refused", list("abcdefg"), lines.append, rest="more, see the page")
+    messages.say_first("refused", list("abcdefg"), lines.append, rest="more, see the page")
     assert lines == [*(f"refused: {name}" for name in "abcde"), "refused: 2 more, see the page"]
     lines.clear()
-    series_checks.say_first("refused", list("abcde"), lines.append)
+    messages.say_first("refused", list("abcde"), lines.append)
     assert lines == [f"refused: {name}" for name in "abcde"]
 
 
@@ -661,7 +669,7 @@ FUZZ = """
 import resource, sys, time
 from pathlib import Path
 import numpy as np
-from cpca_jax.data import dicom
+from cpca_jax.data.dicom import slice_file
 from cpca_jax.errors import DicomError
 
 random = np.random.default_rng(7)

@@ -60,6 +60,19 @@ def test_what_is_written_is_read(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
 
 
+def test_what_is_unknown_stays_unknown(tmp_path):
+    unknown = info(spacing_mm=None, placement="ordered", positions_mm=(0.0, 1.0, 2.0, 3.0, 5.0))
+    (opened,) = reader.open_store(make(tmp_path / "store", [unknown])).series
+    assert (opened.spacing_mm, opened.placement) == (None, "ordered")
+    assert opened.centres(3).tolist() == [1, 2]
+
+
+def test_a_store_from_before_placements_is_measured(tmp_path):
+    root = make(tmp_path / "store")
+    rewrite(root, lambda manifest: manifest["series"][0].pop("placement"))
+    assert reader.open_store(root).series[0].placement == "measured"
+
+
 def test_manifest_holds_the_sources(tmp_path):
     manifest = json.loads((make(tmp_path / "store") / "manifest.json").read_text())
     assert manifest["series"][0]["low"]["sources"] == ["aa"]
@@ -233,6 +246,12 @@ def test_missing_store_names_prepare(tmp_path):
         (lambda m: m["series"][0].update(dose="low"), "series 0 is not valid"),
         (lambda m: m["series"][0].update(dose=10**400), "series 0 is not valid"),
         (lambda m: m["series"][0].update(split="all"), "split 'all' must be in"),
+        (lambda m: m["series"][0].update(placement="near"), "placement 'near' is not one of meas"),
+        (lambda m: m["series"][0].update(placement=[]), "series 0 is not valid"),
+        (
+            lambda m: m["series"][0].update(spacing_mm=[0, 1]),
+            "spacing_mm and dose must be positive",
+        ),
         (lambda m: m["series"][0]["full"].update(file="../x.npy"), "no plain file name"),
         (lambda m: m["series"][0]["full"].update(file="x.npy"), "x.npy is missing"),
         (lambda m: m["series"][0].update(positions_mm=[0, 1]), r"must be int16 \(2, y, x\)"),

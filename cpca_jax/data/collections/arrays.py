@@ -1,0 +1,185 @@
+"""Scans in files that hold nothing but numbers: NumPy arrays, PNG, HDF5.
+
+The file's name or its folders tell patient and dose, a sidecar may tell the rest. What nobody
+tells stays unknown: no pixel size and no distance of slices is made up.
+"""
+
+import abc
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Num
+
+from cpca_jax.data import folders
+from cpca_jax.data.collections.hounsfield import require_hu
+from cpca_jax.data.collections.sidecar import Sidecar
+from cpca_jax.data.scan import Frame, Placement, label_of
+from cpca_jax.errors import VolumeError
+from cpca_jax.runtime.files import file_digest
+from cpca_jax.types import VolumeHU
+from cpca_jax.units import whole_hu
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ArrayScan(abc.ABC):
+    """A scan of numbers; a `Scan` but for the layout's own `values`.
+
+    Attributes:
+        name: of the scan, without what tells dose and slice; tells the patient.
+        above: names of the folders that it lies in, the collection's own first.
+        arrays: the files of the pixels.
+        shape: (z, y, x).
+        numbers: of the slices, ascending.
+        in_order: whether slices with consecutive numbers are neighbours.
+        dose_level: `folders.FULL`, `folders.LOW`, or None where nothing tells.
+        beside: what the sidecar says.
+        slope: HU per stored unit where the sidecar does not say.
+        intercept: HU of a stored 0, likewise.
+    """
+
+    name: str
+    above: tuple[str, ...]
+    arrays: tuple[Path, ...]
+    shape: tuple[int, int, int]
+    numbers: tuple[int, ...]
+    in_order: bool
+    dose_level: str | None
+    beside: Sidecar
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    @abc.abstractmethod
+    def values(self) -> Num[np.ndarray, "z y x"]:
+        """Return the stored values.
+
+        Raises:
+            VolumeError: a file cannot be read.
+        """
+
+    @property
+    def patient(self) -> str:
+        """What the sidecar says, or else the name and the folders."""
+        return self.beside.patient or folders.patient_of_volume(self.name, self.above)
+
+    @property
+    def kernel(self) -> str:
+        """What the sidecar says, or "unknown"."""
+        return self.beside.kernel
+
+    @property
+    def thickness_mm(self) -> float:
+        """What the sidecar says, or 0."""
+        return self.beside.thickness_mm
+
+    @property
+    def spacing_mm(self) -> tuple[float, float] | None:
+        """What the sidecar says, or None."""
+        return self.beside.spacing_mm
+
+    @property
+    def placement(self) -> Placement:
+        """See `Scan.placement`."""
+        if self.beside.interval_mm is not None:
+            return "measured"
+        return "ordered" if self.in_order else "single"
+
+    @property
+    def positions_mm(self) -> tuple[float, ...]:
+        """Numbers times the sidecar's interval; without one, the numbers."""
+        return tuple(number * (self.beside.interval_mm or 1.0) for number in self.numbers)
+
+    @property
+    def frame(self) -> Frame | None:
+        """None: arrays have no place in the patient."""
+        return None
+
+    @property
+    def label(self) -> str:
+        """See `Scan.label`."""
+        return label_of(self.patient, self.kernel, self.thickness_mm)
+
+    @property
+    def key(self) -> str:
+        """A digest of the names, without that of the collection's own folder."""
+        names = "/".join((*self.above[1:], self.name, self.dose_level or ""))
+        return hashlib.sha256(names.encode()).hexdigest()[:16]
+
+    @property
+    def study(self) -> str:
+        """Unknown."""
+        return ""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The arrays, and the sidecar where there is one."""
+        return (*self.arrays, self.beside.path) if self.beside.path else self.arrays
+
+    def sources(self) -> tuple[str, ...]:
+        """Return the SHA-256 of each file of pixels."""
+        return tuple(file_digest(path) for path in self.arrays)
+
+    def read(self) -> VolumeHU:
+        """Read the pixels.
+
+        Returns:
+            int16 (z y x) in HU, rounded, from -1024 up.
+
+        Raises:
+            VolumeError: a file cannot be read, has changed, or does not hold HU.
+        """
+        stored, name = self.values(), self.arrays[0].name
+        if stored.shape != self.shape:
+            raise VolumeError(f"{name}: changed while being read; start again")
+        slope = self.slope if self.beside.slope is None else self.beside.slope
+        intercept = self.intercept if self.beside.intercept is None else self.beside.intercept
+        volume, ends = np.empty(self.shape, np.int16), np.empty((len(stored), 2))
+        # Slice by slice: float64 copies would be four times the volume.
+        for z, values in enumerate(stored):
+            hu = values.astype(np.float64) * slope + intercept
+            ends[z] = hu.min(), hu.max()
+            if np.isfinite(ends[z]).all():
+                volume[z] = whole_hu(hu)
+        require_hu(name, float(ends[:, 0].min()), float(ends[:, 1].max()))
+        return volume
+
+
+def open_npy(path: Path, axes: str) -> Num[np.ndarray, "..."]:
+    """Map a .npy file of numbers.
+
+    Args:
+        path: the file; it is never unpickled.
+        axes: the axes that it must have, such as "z y x".
+
+    Raises:
+        VolumeError: the file is damaged, holds objects, or has other axes.
+    """
+    try:
+        # Unlike np.load, this opens no archive and no pickle.
+        array: Num[np.ndarray, ...] = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "is damaged or holds objects"
+        raise VolumeError(f"{path.name}: {reason}, must be a .npy file of numbers") from None
+    require_numbers(path.name, array.dtype, array.shape, axes)
+    return array
+
+
+def require_numbers(name: str, dtype: np.dtype, shape: Sequence[int], axes: str) -> None:
+    """Refuse arrays that are no numbers, or have other axes.
+
+    Args:
+        name: base name of the file, for the message.
+        dtype: of the array.
+        shape: of the array.
+        axes: the axes that it must have, such as "z y x".
+
+    Raises:
+        VolumeError: naming what was found.
+    """
+    if dtype.kind not in "iuf":
+        raise VolumeError(f"{name}: holds {dtype}, must hold whole or floating-point numbers")
+    if len(shape) != len(axes.split()) or min(shape) < 1:
+        found = " x ".join(map(str, shape)) or "a single number"
+        raise VolumeError(f"{name}: is {found}, must have the axes ({axes})")
