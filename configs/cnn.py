@@ -3,9 +3,8 @@
 python train.py --config configs/cnn.py --workdir runs/cnn --config.data.store=STORE
 On two cores: --config configs/cnn.py:cpu
 
-Patches of 33x33 are the paper's. Its rate, batch and length could not be found; those of
-ldct-benchmark's CNN-10 are used. The window is the deck's, so that all methods of the table share
-it.
+Patches of 33x33 are the paper's; its rate, batch and length could not be found and are those of
+ldct-benchmark's CNN-10. The window is the deck's, so that all methods of the table share it.
 """
 
 from ml_collections import ConfigDict

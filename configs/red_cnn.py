@@ -5,9 +5,8 @@ On two cores: --config configs/red_cnn.py:cpu
 
 The deck reports 31.39 dB, SSIM 0.9194, perceptual 4.31 on its Mayo test slices. Patches of 55x55
 and the rate from 1e-4 "slowly decreased" (to 1e-5 here) are the paper's. Its batch and length could
-not be found; those of ldct-benchmark are used. The paper's augmentation (rotations by 45 degrees,
-flips, scaling by 2 and 1/2) is reduced to the operations that need no interpolation, because
-resampling changes the noise.
+not be found and are ldct-benchmark's. Of the paper's augmentation (rotations by 45 degrees, flips,
+scaling by 2 and 1/2), only flips and right angles are used, because resampling changes the noise.
 """
 
 from ml_collections import ConfigDict
