@@ -1,7 +1,8 @@
-"""What experiments share: the deck's numbers, and sizes for two cores.
+"""The settings that experiments share: the deck's numbers, and sizes for two cores.
 
-Every field, with the source of its default, is in cpca_jax/runs/settings.py and in `cpca train
---help`; the other files change a few of them.
+The deck is the 2017 talk "Transfer Learning for Low-Dose CT Denoising" of Shan et al. Every field,
+with the source of its default, is in cpca_jax/runs/settings.py and in `cpca train --help`; the
+other files change a few of them.
 """
 
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from cpca_jax.runs import config as fields
 
 
 def get_config() -> ConfigDict:
-    """CPCA-1 from scratch as in the deck."""
+    """Return CPCA-1 from scratch, as in the deck."""
     return fields.defaults()
 
 
@@ -23,12 +24,12 @@ def require_variant(file: str, variant: str, known: Iterable[str]) -> None:
     """Refuse a variant that an experiment does not have.
 
     Args:
-        file: the experiment's own `__file__`.
-        variant: what was given behind the colon.
-        known: the variants there are.
+        file: The `__file__` of the experiment.
+        variant: The word given after the colon.
+        known: The variants of the experiment.
 
     Raises:
-        ConfigError: names the experiment, the variant, those there are and the nearest one.
+        ConfigError: The variant is unknown; the message names the known ones and the nearest one.
     """
     known = list(known)
     if variant not in known:
@@ -39,9 +40,9 @@ def require_variant(file: str, variant: str, known: Iterable[str]) -> None:
 
 
 def transferred(config: ConfigDict, *, slices: int) -> ConfigDict:
-    """The deck's fine-tuning of a 2D run taken at epoch 10.
+    """Return the deck's fine-tuning of a 2D run taken at epoch 10.
 
-    The rate starts at the deck's 0.5e-4 and goes on falling where the 2D training's decay stood:
+    The rate starts at the deck's 0.5e-4 and continues the decay of the 2D training:
     5.5e-4 / (epoch + 1) from epoch 10. (The released code has 5e-4, so 4.5e-5 at first.)
     """
     config.model.slices = slices
@@ -53,9 +54,9 @@ def transferred(config: ConfigDict, *, slices: int) -> ConfigDict:
 
 
 def transferred_for_two_cores(config: ConfigDict, *, slices: int) -> ConfigDict:
-    """A short fine-tuning of a run of ":cpu", from its last checkpoint.
+    """Return a short fine-tuning of a run of ":cpu", from its last checkpoint.
 
-    As in the deck the base rate is halved and goes on falling where the 2D training's decay stood.
+    As in the deck, the base rate is halved and continues the decay of the 2D training.
     """
     config = adversarial_for_two_cores(config)
     config.model.slices = slices
@@ -67,7 +68,7 @@ def transferred_for_two_cores(config: ConfigDict, *, slices: int) -> ConfigDict:
 
 
 def pixels_only(config: ConfigDict) -> ConfigDict:
-    """Mean squared error and nothing else: no critic, no feature network in training."""
+    """Return the objective with only mean squared error: no critic, no feature network."""
     config.loss.adversarial = 0.0
     config.loss.perceptual = 0.0
     config.loss.mse = 1.0
@@ -76,7 +77,7 @@ def pixels_only(config: ConfigDict) -> ConfigDict:
 
 
 def for_two_cores(config: ConfigDict) -> ConfigDict:
-    """The deck's objective in minutes instead of days; batch, critic and tap are the caller's."""
+    """Return the deck's objective for minutes, not days; the caller sets batch, critic and tap."""
     config.data.patch = 48
     config.loss.critic_steps = 2
     config.loss.perceptual = 1.0  # a shallow layer's distances are smaller
@@ -89,7 +90,7 @@ def for_two_cores(config: ConfigDict) -> ConfigDict:
 
 
 def adversarial_for_two_cores(config: ConfigDict) -> ConfigDict:
-    """A short adversarial training: a critic half as wide, VGG16 at a shallower layer."""
+    """Return a short adversarial training: a critic half as wide, VGG16 at a shallower layer."""
     config = for_two_cores(config)
     config.data.batch = 8
     config.critic.fields.features = (32, 32, 64, 64, 128, 128)
@@ -99,7 +100,7 @@ def adversarial_for_two_cores(config: ConfigDict) -> ConfigDict:
 
 
 def pixels_for_two_cores(config: ConfigDict) -> ConfigDict:
-    """A short pixel-loss training; the feature network is only a metric here."""
+    """Return a short training by pixel loss; the feature network is only a metric here."""
     config.data.patch = 48
     config.data.batch = 16
     config.perceptual.network = "vgg16"
@@ -111,7 +112,7 @@ def pixels_for_two_cores(config: ConfigDict) -> ConfigDict:
 
 
 def short(config: ConfigDict) -> ConfigDict:
-    """A training of 400 steps, validated on few slices."""
+    """Return a training of 400 steps, validated on few slices."""
     config.train.epochs = 4
     config.train.steps_per_epoch = 100
     config.train.validation_slices = 11

@@ -13,7 +13,7 @@ from cpca_jax.configs import base
 
 
 def get_config(variant: str = "published") -> ConfigDict:
-    """The published recipe, or ":cpu" in minutes."""
+    """Return the published recipe, or with ":cpu" one of minutes."""
     base.require_variant(__file__, variant, ("published", "cpu"))
     config = base.pixels_only(base.get_config())
     config.model.name = "cnn"

@@ -4,7 +4,7 @@ python train.py --config configs/cpca1.py --workdir runs/cpca1 --config.data.sto
 On two cores: --config configs/cpca1.py:cpu
 
 The latter is smaller in four ways: patches of 48, batches of 8, a critic half as wide, and VGG16
-(which the installation brings) at relu3_3. See docs/methods.md.
+(which comes with the installation) at relu3_3. See docs/methods.md.
 
 The deck reports 29.62 dB, SSIM 0.8976, perceptual 2.37 on its Mayo test slices.
 """
@@ -15,7 +15,7 @@ from cpca_jax.configs import base
 
 
 def get_config(variant: str = "deck") -> ConfigDict:
-    """The deck's recipe, or ":cpu" in minutes."""
+    """Return the deck's recipe, or with ":cpu" one of minutes."""
     base.require_variant(__file__, variant, ("deck", "cpu"))
     config = base.get_config()
     return base.adversarial_for_two_cores(config) if variant == "cpu" else config

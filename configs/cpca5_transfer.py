@@ -13,7 +13,7 @@ from cpca_jax.configs import base
 
 
 def get_config(variant: str = "deck") -> ConfigDict:
-    """The deck's recipe, or ":cpu" in minutes."""
+    """Return the deck's recipe, or with ":cpu" one of minutes."""
     base.require_variant(__file__, variant, ("deck", "cpu"))
     config = base.get_config()
     if variant == "cpu":

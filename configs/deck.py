@@ -2,8 +2,9 @@
 
 python reproduce.py --config configs/deck.py:small --workdir DIR
 
-":demo" is minutes on two cores, on small phantoms; ":small" hours on two cores, on phantoms of
-512x512; ":full" is the deck's own size, for a GPU or TPU.
+The deck is the 2017 talk "Transfer Learning for Low-Dose CT Denoising" of Shan et al. ":demo" takes
+minutes on two cores, on small phantoms; ":small" takes hours on two cores, on phantoms of 512x512;
+":full" is of the deck's size, for a GPU or TPU.
 """
 
 import dataclasses
@@ -15,23 +16,23 @@ from cpca_jax.configs import base, cascade, cnn, gan3d, red_cnn, wgan_vgg
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """How long the parts of a reproduction are.
+    """The sizes of the parts of a reproduction.
 
     Attributes:
-        phantoms: what prepare.py --phantom takes.
-        epochs: of every training.
-        first: the epoch of the 2D training at which fine-tuning begins.
-        steps: of an epoch.
-        deep: slices of the 3D networks.
-        listed: methods without a row in the deck's table, as rows of ours.
-        questions: whether the discussion's questions get trainings.
-        observer: scans of the detectability study.
-        table_slices: middle slices of each test patient in the table; 0 for all.
-        weights: values of lambda_p that are tried.
-        folds: of patients, for lambda_p.
-        sweep_epochs: of these trainings.
-        published: trainings as published instead of sizes for two cores; each then has its own
-            length and `epochs`, `first` and `steps` are the deck's.
+        phantoms: The settings of the phantoms, as prepare.py --phantom takes them.
+        epochs: The number of epochs of every training.
+        first: The epoch of the 2D training at which fine-tuning begins.
+        steps: The number of steps per epoch.
+        deep: The numbers of slices of the 3D networks.
+        listed: The methods without a row in the deck's table that get a row in ours.
+        questions: True to run the trainings for the questions of the deck's discussion.
+        observer: The scans of the detectability study.
+        table_slices: The number of middle slices of each test patient in the table; 0 for all.
+        weights: The values of lambda_p to try.
+        folds: The number of folds of patients for lambda_p.
+        sweep_epochs: The number of epochs of the trainings for lambda_p.
+        published: True for trainings as published instead of sizes for two cores; each then has
+            its own length, and `epochs`, `first` and `steps` are the deck's.
     """
 
     phantoms: dict[str, float]
@@ -94,7 +95,7 @@ SCALES = {
         published=True,
     ),
 }
-# Single slices in, with recipes of their own, by the deck's name.
+# The other methods by their names in the deck, each with its own recipe.
 OTHERS = {
     "RED-CNN": red_cnn,
     "WGAN-VGG": wgan_vgg,
@@ -107,7 +108,7 @@ INTERVAL_MM = 1.0
 
 
 def get_config(name: str = "small") -> ConfigDict:
-    """All trainings of one size, and what is made of them."""
+    """Return all trainings of one size, and the settings of the stages that use them."""
     base.require_variant(__file__, name, SCALES)
     scale = SCALES[name]
     deep = [f"{kind}-{i}" for i in scale.deep for kind in ("CPCA", "CPCA_TF")]
@@ -128,9 +129,9 @@ def get_config(name: str = "small") -> ConfigDict:
         "cases": ("RED-CNN", "WGAN-VGG", "CPCA-1", deepest),
         "detectability": {"radius_mm": (3.0,), "contrast_hu": (-30.0,)} | scale.observer,
         "sweep": _lambda(scale),
-        # Scans instead of the phantoms: a folder that prepare.py --input takes.
+        # Scans to use instead of the phantoms: a folder for prepare.py --input.
         "scans": {"input": "", "test": (), "validation": ()},
-        # Scans beside them, of single slices: 2D trainings and a table of their own.
+        # Scans of single slices besides those, with their own 2D trainings and table.
         "real": {
             "input": "",
             "test": (),
@@ -141,7 +142,7 @@ def get_config(name: str = "small") -> ConfigDict:
 
 
 def _lambda(scale: Scale) -> ConfigDict:
-    """The deck's lambda_p by cross-validation: CPCA-1 with each weight, on each fold held out."""
+    """Return the cross-validation of lambda_p: CPCA-1 with each weight, each fold held out."""
     config = _adversarial(1, scale)
     config.train.epochs = scale.sweep_epochs
     sweep = {"field": "loss.perceptual", "folds": scale.folds, "config": config}
@@ -152,7 +153,7 @@ Training = tuple[ConfigDict, str]
 
 
 def _training(row: str, scale: Scale) -> Training:
-    """The training behind a row of the table, and the one that it starts from."""
+    """Return the training of a row of the table, and the name of the one that it starts from."""
     if row in OTHERS:
         return _other(row, scale), ""
     kind, slices = row.split("-")
@@ -168,14 +169,14 @@ def _other(row: str, scale: Scale) -> ConfigDict:
         return OTHERS[row].get_config()
     config = OTHERS[row].get_config("cpu")
     if row == "WGAN-VGG":
-        # Its authors' rate is a tenth of the deck's; at CPCA's its mean wandered by 36 HU.
+        # Its authors' rate is a tenth of the deck's; at that of CPCA its mean drifted by 36 HU.
         config.optim.learning_rate *= 0.3
         config = _steady(config)
     return _sized(config, scale)
 
 
 def _adversarial(slices: int, scale: Scale) -> ConfigDict:
-    """CPCA-i from scratch under the deck's objective."""
+    """Return CPCA-i from scratch under the deck's objective."""
     config = base.get_config()
     config.model.slices = slices
     if scale.published:
@@ -184,10 +185,10 @@ def _adversarial(slices: int, scale: Scale) -> ConfigDict:
 
 
 def _steady(config: ConfigDict) -> ConfigDict:
-    """What keeps the mean brightness of short adversarial trainings (docs/reproduction.md).
+    """Return a short adversarial training that keeps the mean HU (docs/reproduction.md).
 
-    A generator that is faster than its critic wanders by tens of HU; at equal rates, falling as
-    those of the released code, by ten; with more weight on the features by a few.
+    With a generator faster than its critic, the mean drifts by tens of HU; at equal rates that fall
+    as in the released code, by ten; with more weight on the features as well, by a few.
     """
     config.optim.critic_learning_rate = config.optim.learning_rate
     config.optim.decay = "inverse_epoch"
@@ -202,9 +203,9 @@ def _sized(config: ConfigDict, scale: Scale) -> ConfigDict:
 
 
 def _transferred(slices: int, scale: Scale) -> ConfigDict:
-    """CPCA-i fine-tuned from CPCA-1 as it was at epoch `first`, to the same last epoch.
+    """Return the fine-tuning of CPCA-i from CPCA-1 of epoch `first`, to the same last epoch.
 
-    As in the deck the rate begins at half of what training from scratch began with.
+    As in the deck, its first rate is half the first rate of training from scratch.
     """
     config = _adversarial(slices, scale)
     config.train.epochs = scale.epochs - scale.first
@@ -218,7 +219,7 @@ def _transferred(slices: int, scale: Scale) -> ConfigDict:
 
 
 def _questions(scale: Scale) -> dict[str, Training]:
-    """The trainings that answer the deck's discussion, beside CPCA_TF-i itself."""
+    """Return the trainings for the questions of the deck's discussion, besides CPCA_TF-i."""
     slices = scale.deep[0]
     asked, alone = f"CPCA_TF-{slices}", "CPCA-1 without critic"
     changes = {

@@ -5,8 +5,8 @@ python train.py --config configs/demo.py --workdir RUN --config.data.store=STORE
 python train.py --config configs/demo.py:transfer --workdir RUN3 --config.data.store=STORE \
     --config.transfer.run=RUN
 
-The deck's method, reduced in size only: a critic a quarter as wide, small patches and batches, and
-VGG16 (which the installation brings) at a shallow layer.
+It is the deck's method, reduced only in size: a critic a quarter as wide, small patches and
+batches, and VGG16 (which comes with the installation) at a shallow layer.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +15,7 @@ from cpca_jax.configs import base
 
 
 def get_config(variant: str = "scratch") -> ConfigDict:
-    """CPCA-1 from scratch, or with ":transfer" CPCA-3 fine-tuned from it."""
+    """Return CPCA-1 from scratch, or with ":transfer" CPCA-3 fine-tuned from it."""
     base.require_variant(__file__, variant, ("scratch", "transfer"))
     config = base.for_two_cores(base.get_config())
     config.data.batch = 8

@@ -3,9 +3,9 @@
 python train.py --config configs/gan3d.py --workdir runs/gan3d --config.data.store=STORE
 On two cores: --config configs/gan3d.py:cpu
 
-Squared voxel loss plus the discriminator's cross-entropy. The paper's loss weights, rate, batch
-and patch could not be found; rate, momentum and batch are those of the only public code
-(DLDenoise), the weight 0.001 of the adversarial term is ours.
+The loss is the squared voxel loss plus the discriminator's cross-entropy. The paper's loss weights,
+rate, batch and patch could not be found; rate, momentum and batch are those of the only public code
+(DLDenoise), and the weight 0.001 of the adversarial term is our choice.
 """
 
 from ml_collections import ConfigDict
@@ -14,14 +14,14 @@ from cpca_jax.configs import base
 
 
 def get_config(variant: str = "published") -> ConfigDict:
-    """The published recipe, or ":cpu" in minutes."""
+    """Return the published recipe, or with ":cpu" one of minutes."""
     base.require_variant(__file__, variant, ("published", "cpu"))
     config = base.pixels_only(base.get_config())
     config.model.name = "gan3d"
     config.model.slices = 15
     config.data.patch = 46
     config.data.margin = 7  # seven unpadded layers: losses and discriminator see 32x32
-    config.data.centres = 5  # what the discriminator scores together
+    config.data.centres = 5  # the discriminator scores them together
     config.data.batch = 48
     config.critic.name = "gan3d"
     config.loss.adversarial = 0.001
@@ -38,8 +38,8 @@ def get_config(variant: str = "published") -> ConfigDict:
         config.model.fields.features = (8, 8, 16, 16, 32, 32)
         config.data.patch = 46
         config.data.batch = 4
-        # Moments of four patches are not those of slices: with batch normalisation validation
-        # PSNR ran between 17.9 and 25.5 dB from epoch to epoch.
+        # The moments of four patches differ from those of slices: with batch normalisation,
+        # validation PSNR varied between 17.9 and 25.5 dB from epoch to epoch.
         config.model.fields.use_norm = False
         config.data.air_fraction = 1.0
         config.optim.learning_rate = 3e-4

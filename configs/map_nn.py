@@ -3,8 +3,8 @@
 python train.py --config configs/map_nn.py --workdir runs/map_nn --config.data.store=STORE
 On two cores: --config configs/map_nn.py:cpu
 
-Weights of the terms, rate and decay are those of the released code, which also has an edge loss of
-weight 50; that one is left out. Its abdomen window is [-160, 240] HU.
+The weights of the terms, the rate and its decay are those of the released code, which also has an
+edge loss of weight 50; that is left out here. The code's abdomen window is [-160, 240] HU.
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +13,7 @@ from cpca_jax.configs import base
 
 
 def get_config(variant: str = "published") -> ConfigDict:
-    """The published recipe, or ":cpu" in minutes."""
+    """Return the published recipe, or with ":cpu" one of minutes."""
     base.require_variant(__file__, variant, ("published", "cpu"))
     config = base.get_config()
     config.model.name = "map_nn"

@@ -3,8 +3,8 @@
 python train.py --config configs/penalties.py:r1 --workdir runs/penalty-r1 \
     --config.data.store=STORE
 
-Behind the colon any row of cpca_jax.penalties.PENALTIES; the weight is its published one.
-docs/penalties.md says what they are, and how to write a new row.
+The word after the colon is a row of cpca_jax.penalties.PENALTIES; the weight is its published one.
+docs/penalties.md explains the penalties, and how to write a new row.
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +14,7 @@ from cpca_jax.objectives.penalties import PENALTIES
 
 
 def get_config(variant: str = "two_sided") -> ConfigDict:
-    """CPCA-1 with the penalty called `variant`."""
+    """Return CPCA-1 with the penalty called `variant`."""
     base.require_variant(__file__, variant, PENALTIES)
     config = cpca1.get_config("cpu")
     config.loss.penalty = variant

@@ -4,9 +4,9 @@ python train.py --config configs/red_cnn.py --workdir runs/red_cnn --config.data
 On two cores: --config configs/red_cnn.py:cpu
 
 The deck reports 31.39 dB, SSIM 0.9194, perceptual 4.31 on its Mayo test slices. Patches of 55x55
-and the rate from 1e-4 "slowly decreased" (to 1e-5 here) are the paper's; batch and length could
-not be found and are ldct-benchmark's. Of the paper's augmentation (turns by 45 degrees, flips,
-scaling by 2 and 1/2) only what needs no interpolation is done: resampling changes the noise.
+and the rate from 1e-4 "slowly decreased" (to 1e-5 here) are the paper's. Its batch and length could
+not be found and are ldct-benchmark's. Of the paper's augmentation (rotations by 45 degrees, flips,
+scaling by 2 and 1/2), only flips and right angles are used, because resampling changes the noise.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +15,7 @@ from cpca_jax.configs import base
 
 
 def get_config(variant: str = "published") -> ConfigDict:
-    """The published recipe, or ":cpu" in minutes."""
+    """Return the published recipe, or with ":cpu" one of minutes."""
     base.require_variant(__file__, variant, ("published", "cpu"))
     config = base.pixels_only(base.get_config())
     config.model.name = "red_cnn"
@@ -31,6 +31,6 @@ def get_config(variant: str = "published") -> ConfigDict:
         config.data.batch = 8
         config.optim.learning_rate = 3e-4
         config.train.epochs = 6
-        config.train.validation_slices = 4  # a slice costs seconds
+        config.train.validation_slices = 4  # a slice takes seconds
         config.optim.half_life = 2.0
     return config

@@ -3,9 +3,9 @@
 python train.py --config configs/wgan_vgg.py --workdir runs/wgan_vgg --config.data.store=STORE
 On two cores: --config configs/wgan_vgg.py:cpu
 
-The deck reports 28.88 dB, SSIM 0.8957, perceptual 2.55 on its Mayo test slices. Numbers are of the
-paper's algorithm 1. Its released code differs: rate 1e-4, penalty weight 1, penalty per column
-(--config.loss.penalty=as_released).
+The deck reports 28.88 dB, SSIM 0.8957, perceptual 2.55 on its Mayo test slices. All numbers are
+those of the paper's algorithm 1. Its released code differs: rate 1e-4, penalty weight 1, penalty
+per column (--config.loss.penalty=as_released).
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +14,7 @@ from cpca_jax.configs import base
 
 
 def get_config(variant: str = "published") -> ConfigDict:
-    """The published recipe, or ":cpu" in minutes."""
+    """Return the published recipe, or with ":cpu" one of minutes."""
     base.require_variant(__file__, variant, ("published", "cpu"))
     config = base.get_config()
     config.model.name = "wgan_vgg"

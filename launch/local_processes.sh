@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Starts one training as several processes on this machine's CPU: to try what the clusters do.
+# Starts one training as several processes on this machine's CPU, to try what clusters do.
 #
 #   launch/local_processes.sh 2 -- train.py --config=configs/cpca1.py:cpu --workdir=runs/two \
 #     --config.data.store=STORE
 #
 # They find each other at a free port of this machine. Ctrl-C and SIGTERM reach all of them; they
-# save and end with 75, and the same command goes on. The exit code is that of the first process
-# that did not end with 0.
+# save and exit with 75, and the same command resumes the training. The exit code is that of the
+# first process that did not exit with 0.
 set -euo pipefail
 
 PYTHON=${PYTHON:-.venv/bin/python}
@@ -35,7 +35,7 @@ for process in "${processes[@]}"; do
   while true; do
     asked=no one=0
     wait "$process" || one=$?
-    [[ $asked == yes ]] || break # a signal ends the waiting, not the process
+    [[ $asked == yes ]] || break # a signal ends the wait, not the process
   done
   [[ $code -ne 0 ]] || code=$one
 done

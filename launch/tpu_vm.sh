@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Trains on a Cloud TPU VM, of one host or many: one process for each host, all of them one training.
+# Trains on a Cloud TPU VM of one or many hosts: one process per host, all of them one training.
 #
 #   launch/tpu_vm.sh                                      # from the checkout, with gcloud set up
 #   TYPE=v5litepod-64 RUN=/mnt/cpca/runs/red_cnn CONFIG=configs/red_cnn.py launch/tpu_vm.sh
 #
 # To change: the variables below, here or in the environment. SHARE is an NFS export (Filestore) in
-# the TPU's network, which all hosts mount at /mnt/cpca; STORE and RUN lie on it. What is trained is
-# the checkout's last commit.
+# the network of the TPU, which all hosts mount at /mnt/cpca; STORE and RUN lie on it. The last
+# commit of the checkout is what runs.
 #
-# How it resumes: when the spot TPU is taken away, this script deletes what is left of it, creates
-# it anew as soon as there is one, and runs the same command, which goes on at its last checkpoint.
-# Run by hand a second time it does the same. Any other end of the training ends this script with
-# the training's exit code. The TPU is not deleted: it costs until you do that. To save and stop:
+# How it resumes: when the spot TPU is taken away, this script deletes its remains, creates it again
+# as soon as one is available, and runs the same command, which continues from its last checkpoint.
+# A second run by hand does the same. Any other end of the training ends this script with the exit
+# code of the training. The TPU is not deleted, and costs until you delete it. To save and stop:
 #
 #   gcloud compute tpus tpu-vm ssh cpca --zone=us-west4-a --worker=all --command='pkill -TERM -f train.py'
 set -euo pipefail
@@ -35,12 +35,12 @@ create() {
       READY) return ;;
       NONE) tpus create "$NAME" --accelerator-type="$TYPE" --version="$IMAGE" --spot || sleep 300 ;;
       PREEMPTED | TERMINATED | STOPPED) tpus delete "$NAME" --quiet ;;
-      *) sleep 30 ;; # on its way to one of these
+      *) sleep 30 ;; # in transition to one of these
     esac
   done
 }
 
-# Images bring an older Python than the program needs.
+# The Python of the images is older than the program needs.
 install() {
   git archive --format=tar.gz --output="$archive" HEAD &&
     tpus scp "$archive" "$NAME:cpca_jax.tar.gz" --worker=all &&
@@ -68,7 +68,7 @@ while true; do
   code=0
   { install && train "$@"; } || code=$?
   [[ $code -ne 0 ]] || exit 0
-  sleep 60 # a TPU that is being taken away does not say so at once
+  sleep 60 # the state of a TPU that is being taken away changes with a delay
   [[ $(state) != READY ]] || exit "$code"
   echo "the TPU was taken away; starting again"
 done

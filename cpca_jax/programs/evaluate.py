@@ -35,7 +35,9 @@ _KERNELS = _names("kernels", [], "The reconstruction kernels to use; all if none
 _NETWORK = _text(
     "feature_network", "", "The feature network; by default that of the first run, or vgg16."
 )
-_TAP = _text("tap", "", "The layer of its features; by default that of the first run, or relu5_3.")
+_TAP = _text(
+    "tap", "", "The layer of its features; by default that of the first run, or the last one."
+)
 _WEIGHTS = _text("weights", "", "The file of its weights (docs/feature_network.md).")
 _SLICES = _count(
     "slices", 0, "The number of middle slices of each series; 0 for all.", lower_bound=0

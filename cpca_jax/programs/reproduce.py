@@ -33,7 +33,7 @@ _ONLY = flags.DEFINE_list(
 _DRY = flags.DEFINE_bool(
     "dry_run",
     False,
-    "Print the stages to run and their estimated time, and run none.",
+    "Print each stage with its state and its time, and run none.",
     flag_values=PROGRAM.flags,
 )
 
