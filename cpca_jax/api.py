@@ -136,7 +136,7 @@ def evaluate(
     """
     from cpca_jax.evaluation import comparison
 
-    choices = comparison.Choices(protocol=protocol, split=split, slices=slices)
+    choices = comparison.EvaluationOptions(protocol=protocol, split=split, slices=slices)
     folders = [Path(run) for run in runs]
     if output is not None:
         return comparison.compare(folders, Path(store), Path(output), choices)

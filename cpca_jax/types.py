@@ -38,6 +38,7 @@ SliceHU = Int16[np.ndarray, "y x"]
 # The input of a critic: single slices, or slabs of neighbouring slices.
 Examples = Float[Array, "batch *place 1"]
 # A function that scores examples; it must not couple the examples of a batch.
+Say = Callable[[str], None]
 CriticFn = Callable[[Examples], Scores]
 
 

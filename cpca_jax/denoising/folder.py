@@ -41,7 +41,7 @@ Job = Callable[[], Record]
 
 
 @dataclasses.dataclass(frozen=True)
-class Choices:
+class DenoisingOptions:
     """The choices that the flags of denoise.py make.
 
     Attributes:
@@ -78,7 +78,9 @@ def parse_shard(text: str) -> tuple[int, int]:
     return shard
 
 
-def denoise_folder(model: Denoiser, source: Path, output: Path, choices: Choices) -> dict[str, Any]:
+def denoise_folder(
+    model: Denoiser, source: Path, output: Path, choices: DenoisingOptions
+) -> dict[str, Any]:
     """Denoise the CT series, or the NIfTI volumes, below a folder.
 
     Args:
@@ -163,7 +165,7 @@ def name_series(found: tuple[Series, ...]) -> dict[str, Series]:
     return dict(sorted(named.items()))
 
 
-def _chosen(jobs: dict[str, Job], choices: Choices) -> dict[str, Job]:
+def _chosen(jobs: dict[str, Job], choices: DenoisingOptions) -> dict[str, Job]:
     unknown = sorted(set(choices.series) - set(jobs))
     if unknown:
         raise ConfigError(f"--series: {unknown[0]} is none of {', '.join(jobs)}")
@@ -186,7 +188,7 @@ def _denoise_one(
     name: str,
     one: Series,
     output: Path,
-    choices: Choices,
+    choices: DenoisingOptions,
     require_whole: Callable[[], None],
 ) -> Record:
     """Denoise one series; return its record for the summary."""
@@ -224,7 +226,7 @@ def _denoise_one(
 
 
 def _denoise_volume(
-    model: Denoiser, name: str, path: Path, output: Path, choices: Choices
+    model: Denoiser, name: str, path: Path, output: Path, choices: DenoisingOptions
 ) -> Record:
     """Denoise one NIfTI file; return its record for the summary."""
     record: Record = {"model": model.digest, "source": file_digest(path)}

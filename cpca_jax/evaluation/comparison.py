@@ -25,7 +25,7 @@ DEFAULT_TAPS = {"vgg16": "relu5_3", "vgg19": "relu5_4", "random": "relu5_4"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Choices:
+class EvaluationOptions:
     """The choices that the flags of evaluate.py make."""
 
     protocol: str = "deck"
@@ -39,7 +39,9 @@ class Choices:
     figures: int = 3
 
 
-def compare(runs: Sequence[Path], store: Path, output: Path, choices: Choices) -> report.Table:
+def compare(
+    runs: Sequence[Path], store: Path, output: Path, choices: EvaluationOptions
+) -> report.Table:
     """Score low dose and every run on one split of a store; write the report.
 
     Writes table.md, table.csv, metrics.json, slices.csv, case-*.png, curves.png and critics.png
@@ -95,7 +97,7 @@ def _load(runs: Sequence[Path]) -> list[Denoiser]:
     return models
 
 
-def load_features(runs: Sequence[Path], choices: Choices) -> FeatureNetwork:
+def load_features(runs: Sequence[Path], choices: EvaluationOptions) -> FeatureNetwork:
     """Load the chosen feature network, else that of the first run, else the installation's own."""
     network, tap, weights = DEFAULT_NETWORK, DEFAULT_TAPS[DEFAULT_NETWORK], ""
     if runs:
@@ -149,7 +151,7 @@ def _draw_critics(output: Path, runs: Sequence[Path]) -> None:
         report.draw_critics(output / "critics.png", curves)
 
 
-def _describe(store: Store, series: Sequence[PairedSeries], choices: Choices) -> str:
+def _describe(store: Store, series: Sequence[PairedSeries], choices: EvaluationOptions) -> str:
     simulated = sum(s.simulated for s in series)
     kind = {0: "real", len(series): "simulated"}.get(simulated, "partly simulated")
     kernels = ", ".join(sorted({s.kernel for s in series}))

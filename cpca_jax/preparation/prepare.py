@@ -5,7 +5,7 @@ Series that cannot be used are reported and left out; the others go on.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cpca_jax.data.collections import pairs, sources
@@ -23,8 +23,7 @@ from cpca_jax.preparation.pair_reader import Outcome, Reader
 from cpca_jax.preparation.store_page import EXAMPLES, PAGE, Summary
 from cpca_jax.runtime import files
 from cpca_jax.simulation import low_dose
-
-Say = Callable[[str], None]
+from cpca_jax.types import Say
 
 
 def _silent(message: str) -> None:

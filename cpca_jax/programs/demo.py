@@ -91,7 +91,7 @@ def run(workdir: Path) -> None:
         f"both on whole 512x512 slices of phantoms that no training saw -> {output}",
         f"evaluate --runs {cpca1},{cpca3} --store {store} --output {output}",
     )
-    table = comparison.compare([cpca1, cpca3], store, output, comparison.Choices())
+    table = comparison.compare([cpca1, cpca3], store, output, comparison.EvaluationOptions())
     _conclude(table, output, time.monotonic() - clock)
 
 

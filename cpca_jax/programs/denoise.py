@@ -53,7 +53,7 @@ def main() -> None:
     from cpca_jax.data.dicom.header import Allowances
     from cpca_jax.denoising import denoiser, folder
 
-    choices = folder.Choices(
+    choices = folder.DenoisingOptions(
         series=tuple(_SERIES.value),
         shard=folder.parse_shard(_SHARD.value),
         slab=_SLAB.value,

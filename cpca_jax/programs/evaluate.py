@@ -50,7 +50,7 @@ def main() -> None:
     """Evaluate and write the report."""
     from cpca_jax.evaluation import comparison
 
-    chosen = comparison.Choices(
+    chosen = comparison.EvaluationOptions(
         protocol=_PROTOCOL.value,
         split=_SPLIT.value,
         kernels=tuple(_KERNELS.value),

@@ -19,9 +19,9 @@ from typing import Any
 
 from cpca_jax.errors import ConfigError
 from cpca_jax.runtime import files
+from cpca_jax.types import Say
 
 DONE = "done.json"
-Say = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)

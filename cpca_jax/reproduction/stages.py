@@ -105,13 +105,13 @@ def train(
 
 def score(names: Sequence[str], slices: int, cohort: Cohort, folder: Path, found: Found) -> None:
     """Score the trainings on whole slices of test patients."""
-    choices = comparison.Choices(slices=slices, figures=0)
+    choices = comparison.EvaluationOptions(slices=slices, figures=0)
     comparison.compare(cohort.runs(names, found), cohort.folder(found), folder, choices)
 
 
 def draw_cases(names: Sequence[str], cohort: Cohort, folder: Path, found: Found) -> None:
     """Draw the deck's case studies."""
-    runs, choices = cohort.runs(names, found), comparison.Choices()
+    runs, choices = cohort.runs(names, found), comparison.EvaluationOptions()
     draw_case_studies(
         folder,
         [load_run(run) for run in runs],

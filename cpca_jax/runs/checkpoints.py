@@ -9,7 +9,6 @@ taken.
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,8 @@ import orbax.checkpoint as ocp
 
 from cpca_jax.errors import CheckpointError
 from cpca_jax.runtime import files
-from cpca_jax.types import Params
+from cpca_jax.types import Params, Say
 
-Say = Callable[[str], None]
 FOLDER, CONFIG, MANIFEST = "checkpoints", "config.json", "manifest.json"
 OPTIMIZER, STATISTICS = "optimizer", "_statistics"
 

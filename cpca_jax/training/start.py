@@ -1,6 +1,5 @@
 """The initial state of a training: from scratch, or from a trained 2D run."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -16,8 +15,8 @@ from cpca_jax.training.experiment import FRESH, Parts
 from cpca_jax.training.feed import Feeder, received
 from cpca_jax.training.networks import create_state
 from cpca_jax.training.steps import make_critic_step, unrolled_here
+from cpca_jax.types import Say
 
-Say = Callable[[str], None]
 WARMUP_STREAM = 1
 
 

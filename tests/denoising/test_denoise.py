@@ -27,7 +27,7 @@ from cpca_jax.data.dicom.stored_values import denoised_values
 from cpca_jax.denoising import dicom_series, streaming
 from cpca_jax.denoising.before_after import EffectMeter
 from cpca_jax.denoising.denoiser import denoise_volume
-from cpca_jax.denoising.folder import Choices, denoise_folder, parse_shard
+from cpca_jax.denoising.folder import DenoisingOptions, denoise_folder, parse_shard
 from cpca_jax.errors import ConfigError, InputError, OutputError
 
 FORMATS = {
@@ -51,7 +51,7 @@ def test_identity_returns_the_same_stored_values(tmp_path, name):
     low, high, changes = FORMATS[name]
     stored = random_stored(low, high)
     write(tmp_path / "in", stored, **changes)
-    denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "out", Choices())
+    denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "out", DenoisingOptions())
     written = out_series(tmp_path / "out")
     np.testing.assert_array_equal([one.pixel_array for one in written], stored)
     for one in written:
@@ -75,7 +75,7 @@ def test_identity_from_every_transfer_syntax(tmp_path, syntax):
     for z, image in enumerate(stored):
         dataset = fake_dicom.ct_slice(image - 1024.0, position_mm=2.0 * z, **STUDY)
         fake_dicom.save(dataset, tmp_path / "in" / str(z), syntax=syntax)
-    denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "out", Choices())
+    denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "out", DenoisingOptions())
     written = out_series(tmp_path / "out")
     np.testing.assert_array_equal([one.pixel_array for one in written], stored)
     for one in written:
@@ -103,7 +103,7 @@ def test_pixels_are_those_of_denoise_volume(tmp_path, slices):
     model = network(slices)
     for batch in (2, 16):
         output = tmp_path / f"out{batch}"
-        denoise_folder(model, tmp_path / "in", output, Choices(slab=batch))
+        denoise_folder(model, tmp_path / "in", output, DenoisingOptions(slab=batch))
         want = denoise_volume(model, np.maximum(volume, -1024).astype(np.int16))
         got = np.array([one.pixel_array - 1024.0 for one in out_series(output)])
         assert np.abs(got - np.clip(want, -1024, 3071)).max() <= 0.51  # rounding to whole HU
@@ -124,7 +124,7 @@ def test_attributes_of_a_derived_image(tmp_path):
             dataset.add_new((0x6000, (0x0010, 0x0011, 0x0102)[number]), "US", value)
         dataset.save_as(path)
     sources = sorted(map(pydicom.dcmread, (tmp_path / "in").iterdir()), key=_place)
-    denoise_folder(network(3), tmp_path / "in", tmp_path / "out", Choices(created=CREATED))
+    denoise_folder(network(3), tmp_path / "in", tmp_path / "out", DenoisingOptions(created=CREATED))
     written = out_series(tmp_path / "out")
     for z, (source, one) in enumerate(zip(sources, written, strict=True)):
         assert one.preamble == b"\0" * 128
@@ -165,13 +165,13 @@ def test_private_elements_are_kept_on_demand(tmp_path):
     dataset.add_new((0x0009, 0x0010), "LO", "VENDOR")
     dataset.add_new((0x0009, 0x1001), "LO", "private")
     dataset.save_as(path)
-    denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "out", Choices(keep_private=True))
+    denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "out", DenoisingOptions(keep_private=True))
     assert out_series(tmp_path / "out")[0][0x0009, 0x1001].value == "private"
 
 
 def test_uids_follow_source_and_model_and_a_second_run_gives_the_same_bytes(tmp_path):
     fake_dicom.write_series(tmp_path / "in", fake_dicom.body(2, noise_hu=9, size=32), **STUDY)
-    choices = Choices(created=CREATED)
+    choices = DenoisingOptions(created=CREATED)
     for name, model in {"a": IDENTITY, "b": IDENTITY, "c": network(1)}.items():
         denoise_folder(model, tmp_path / "in", tmp_path / name, choices)
     files = {name: sorted((tmp_path / name).glob("*/*.dcm")) for name in "abc"}
@@ -191,7 +191,7 @@ def test_many_series_shards_and_a_second_run(tmp_path):
     output = tmp_path / "out"
     states = []
     for i in (1, 2, 1):
-        summary = denoise_folder(IDENTITY, tmp_path / "in", output, Choices(shard=(i, 2)))
+        summary = denoise_folder(IDENTITY, tmp_path / "in", output, DenoisingOptions(shard=(i, 2)))
         states.append([one["state"] for one in summary["series"].values()])
     assert states == [["denoised"] * 3, ["denoised"] * 2, ["there already"] * 3]
     assert len([path for path in output.iterdir() if path.is_dir()]) == 5
@@ -200,18 +200,20 @@ def test_many_series_shards_and_a_second_run(tmp_path):
         "summary-2-of-2.json",
     ]
     name = next(iter(json.loads((output / "summary-1-of-2.json").read_text())["series"]))
-    only = denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "one", Choices(series=(name,)))
+    only = denoise_folder(
+        IDENTITY, tmp_path / "in", tmp_path / "one", DenoisingOptions(series=(name,))
+    )
     assert list(only["series"]) == [name]
     with pytest.raises(ConfigError, match="--series: x is none of B30f-"):
-        denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "two", Choices(series=("x",)))
+        denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "two", DenoisingOptions(series=("x",)))
 
 
 def test_another_model_does_not_overwrite(tmp_path):
     fake_dicom.write_series(tmp_path / "in", fake_dicom.body(2, noise_hu=9, size=32), **STUDY)
-    denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "out", Choices())
+    denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "out", DenoisingOptions())
     before = [path.read_bytes() for path in sorted((tmp_path / "out").glob("*/*.dcm"))]
     with pytest.raises(InputError, match="nothing is overwritten; give another --output"):
-        denoise_folder(network(1), tmp_path / "in", tmp_path / "out", Choices())
+        denoise_folder(network(1), tmp_path / "in", tmp_path / "out", DenoisingOptions())
     assert [p.read_bytes() for p in sorted((tmp_path / "out").glob("*/*.dcm"))] == before
 
 
@@ -223,7 +225,7 @@ def test_all_slices_or_none(tmp_path):
     damaged = tmp_path / "in" / "bad" / "CT.0002.IMA"
     damaged.write_bytes(damaged.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"1 of 2 series refused; .*CT.0002.IMA: PixelData has"):
-        denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "out", Choices())
+        denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "out", DenoisingOptions())
     assert len(list((tmp_path / "out").glob("*/*.dcm"))) == 4
     assert not list((tmp_path / "out").glob(".*"))
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -232,7 +234,9 @@ def test_all_slices_or_none(tmp_path):
 
 def test_compare_draws_and_measures(tmp_path):
     fake_dicom.write_series(tmp_path / "in", fake_dicom.body(5, noise_hu=20, size=32), **STUDY)
-    summary = denoise_folder(network(1), tmp_path / "in", tmp_path / "out", Choices(compare=True))
+    summary = denoise_folder(
+        network(1), tmp_path / "in", tmp_path / "out", DenoisingOptions(compare=True)
+    )
     ((name, record),) = summary["series"].items()
     page = (tmp_path / "out" / f"{name}.html").read_text()
     assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -270,7 +274,7 @@ def test_weights_that_diverged_are_refused(tmp_path):
         model, params=jax.tree.map(lambda leaf: leaf * np.nan, model.params)
     )
     with pytest.raises(InputError, match="net: its output is not finite"):
-        denoise_folder(broken, tmp_path / "in", tmp_path / "out", Choices())
+        denoise_folder(broken, tmp_path / "in", tmp_path / "out", DenoisingOptions())
     assert not list((tmp_path / "out").glob("*/*"))
 
 
@@ -283,7 +287,7 @@ def test_series_without_identifiers_are_not_taken_for_each_other(tmp_path):
         volume = fake_dicom.body(3, noise_hu=9, seed=seed, size=32)
         volume[0] = -1000
         fake_dicom.write_series(tmp_path / name / "dicom", volume, **BLANK)
-    choices = Choices(repair_uids=True)
+    choices = DenoisingOptions(repair_uids=True)
     for name in ("a", "b"):
         denoise_folder(IDENTITY, tmp_path / name, tmp_path / "out", choices)
     written = [pydicom.dcmread(path) for path in (tmp_path / "out").glob("*/*.dcm")]
@@ -298,20 +302,20 @@ def test_changed_pixels_under_the_same_identifiers(tmp_path):
         dataset = pydicom.dcmread(path)
         dataset.SOPInstanceUID = f"1.2.3.9.{number}"
         dataset.save_as(path)
-    denoise_folder(IDENTITY, folder, tmp_path / "out", Choices())
+    denoise_folder(IDENTITY, folder, tmp_path / "out", DenoisingOptions())
     second = folder / "CT.0002.IMA"
     changed = pydicom.dcmread(second)
     changed.PixelData = bytes(len(changed.PixelData))
     changed.save_as(second)
     with pytest.raises(InputError, match="from another model or input, and nothing is overwritten"):
-        denoise_folder(IDENTITY, folder, tmp_path / "out", Choices())
+        denoise_folder(IDENTITY, folder, tmp_path / "out", DenoisingOptions())
 
 
 @pytest.mark.parametrize("other", [IDENTITY, network(1)])
 def test_two_processes_at_once(tmp_path, monkeypatch, other):
     """The other one finishes while this one computes: what is there stays, and is told rightly."""
     fake_dicom.write_series(tmp_path / "in", fake_dicom.body(3, noise_hu=9, size=32), **STUDY)
-    run, choices = dicom_series.SeriesPass.run, Choices(created=CREATED)
+    run, choices = dicom_series.SeriesPass.run, DenoisingOptions(created=CREATED)
 
     def overtaken(self, *args, **options):
         run(self, *args, **options)
@@ -336,7 +340,7 @@ def test_volumes_beside_dicom_do_not_hide_it(tmp_path):
     fake_dicom.write_series(tmp_path / "in" / "ct", fake_dicom.body(2, noise_hu=9), **STUDY)
     mask = nibabel.Nifti1Image(np.zeros((4, 4, 2), np.int16), np.eye(4))
     nibabel.save(mask, tmp_path / "in" / "mask.nii.gz")
-    summary = denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "out", Choices())
+    summary = denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "out", DenoisingOptions())
     assert len(out_series(tmp_path / "out")) == 2
     assert summary["left_out"]["not DICOM"] == 1
 
@@ -348,7 +352,7 @@ def test_volumes_beside_dicom_do_not_hide_it(tmp_path):
 def test_series_numbers(tmp_path, number, written):
     changes = STUDY if number is None else STUDY | {"SeriesNumber": number}
     fake_dicom.write_series(tmp_path / "in", fake_dicom.body(1, noise_hu=9), **changes)
-    denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "out", Choices())
+    denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "out", DenoisingOptions())
     assert out_series(tmp_path / "out")[0].SeriesNumber == written
 
 
@@ -357,17 +361,17 @@ def test_names_of_models_are_plain_text(tmp_path):
         tmp_path / "in", fake_dicom.body(1, noise_hu=9), SeriesDescription=["a", "b"], **STUDY
     )
     model = dataclasses.replace(IDENTITY, name="größe\\模型")
-    denoise_folder(model, tmp_path / "in", tmp_path / "out", Choices())
+    denoise_folder(model, tmp_path / "in", tmp_path / "out", DenoisingOptions())
     assert out_series(tmp_path / "out")[0].SeriesDescription == "a/b | denoised, gr--e---"
 
 
 def test_the_same_slice_from_other_neighbours_is_another_image(tmp_path):
     volume = fake_dicom.body(5, noise_hu=9, size=32)
     folder = fake_dicom.write_series(tmp_path / "in", volume, **STUDY)
-    denoise_folder(network(3), folder, tmp_path / "whole", Choices())
+    denoise_folder(network(3), folder, tmp_path / "whole", DenoisingOptions())
     for name in ("CT.0001.IMA", "CT.0002.IMA"):
         (folder / name).unlink()
-    denoise_folder(network(3), folder, tmp_path / "part", Choices())
+    denoise_folder(network(3), folder, tmp_path / "part", DenoisingOptions())
     whole, part = out_series(tmp_path / "whole"), out_series(tmp_path / "part")
     same = [one.SOPInstanceUID == other.SOPInstanceUID for one, other in zip(whole, part)]  # noqa: B905
     assert same == [True, True, False]
@@ -379,7 +383,7 @@ def test_nothing_is_written_into_the_input(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "in")
     for output in (tmp_path / "in" / "out", tmp_path / "in", tmp_path / "link"):
         with pytest.raises(OutputError):
-            denoise_folder(IDENTITY, tmp_path / "in", output, Choices())
+            denoise_folder(IDENTITY, tmp_path / "in", output, DenoisingOptions())
     assert sorted(p.name for p in (tmp_path / "in").iterdir()) == before
 
 
@@ -411,7 +415,9 @@ def test_nifti_volumes(tmp_path, suffix):
     path = tmp_path / "in" / "sub" / f"scan{suffix}"
     nibabel.save(nibabel.Nifti1Image(stored, affine), path)
     for name, model in {"same": IDENTITY, "other": network(3)}.items():
-        summary = denoise_folder(model, tmp_path / "in", tmp_path / name, Choices(compare=True))
+        summary = denoise_folder(
+            model, tmp_path / "in", tmp_path / name, DenoisingOptions(compare=True)
+        )
         assert summary["series"][f"sub/{path.name}"]["state"] == "denoised"
     name = f"sub/{path.name}"
     same, other = (nibabel.load(tmp_path / folder / name) for folder in ("same", "other"))
@@ -423,11 +429,11 @@ def test_nifti_volumes(tmp_path, suffix):
     want = np.rint(denoise_volume(network(3), np.ascontiguousarray(seen)))
     got = np.transpose(other.get_fdata(), (2, 1, 0))[:, ::-1, :]
     np.testing.assert_array_equal(got, want)
-    again = denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "same", Choices())
+    again = denoise_folder(IDENTITY, tmp_path / "in", tmp_path / "same", DenoisingOptions())
     assert again["series"][name]["state"] == "there already"
     with pytest.raises(InputError, match="nothing is overwritten"):
-        denoise_folder(network(1), tmp_path / "in", tmp_path / "same", Choices())
-    beside = denoise_folder(IDENTITY, path, path.parent / "out", Choices())
+        denoise_folder(network(1), tmp_path / "in", tmp_path / "same", DenoisingOptions())
+    beside = denoise_folder(IDENTITY, path, path.parent / "out", DenoisingOptions())
     assert beside["series"][path.name]["state"] == "denoised"
 
 
@@ -449,7 +455,7 @@ def test_validators_find_nothing_new_in_real_series(tmp_path, real_data, place):
     import SimpleITK as sitk
 
     source = real_data / place
-    denoise_folder(network(1), source, tmp_path / "out", Choices())
+    denoise_folder(network(1), source, tmp_path / "out", DenoisingOptions())
     (folder,) = [path for path in (tmp_path / "out").iterdir() if path.is_dir()]
     headers = find_series(source).series[0].headers
     for header, path in zip(headers, sorted(folder.glob("*.dcm")), strict=True):

@@ -36,7 +36,7 @@ def read_csv(path):
 
 
 def test_without_runs_there_is_the_low_dose_row_only(store, tmp_path):
-    comparison.compare([], store, tmp_path / "out", comparison.Choices(**QUICK))
+    comparison.compare([], store, tmp_path / "out", comparison.EvaluationOptions(**QUICK))
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["protocol"] == "deck"
     assert metrics["feature_network"].startswith("vgg19-random relu1_2, ")
@@ -47,7 +47,7 @@ def test_without_runs_there_is_the_low_dose_row_only(store, tmp_path):
 
 
 def test_every_output_has_every_method(store, runs, tmp_path):
-    table = comparison.compare(runs, store, tmp_path / "out", comparison.Choices())
+    table = comparison.compare(runs, store, tmp_path / "out", comparison.EvaluationOptions())
     names = ["low dose", "flat", "deep"]
     assert [row.method for row in table.rows] == names
     out = tmp_path / "out"
@@ -67,7 +67,9 @@ def test_every_output_has_every_method(store, runs, tmp_path):
 
 def test_one_run_may_not_stand_twice(store, runs, tmp_path):
     with pytest.raises(ConfigError, match="flat is given twice"):
-        comparison.compare([runs[0], runs[0]], store, tmp_path / "out", comparison.Choices())
+        comparison.compare(
+            [runs[0], runs[0]], store, tmp_path / "out", comparison.EvaluationOptions()
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -81,14 +83,18 @@ def test_one_run_may_not_stand_twice(store, runs, tmp_path):
 )
 def test_what_cannot_be_is_said_before_anything_is_written(store, tmp_path, choices, error, said):
     with pytest.raises(error) as raised:
-        comparison.compare([], store, tmp_path / "out", comparison.Choices(**QUICK, **choices))
+        comparison.compare(
+            [], store, tmp_path / "out", comparison.EvaluationOptions(**QUICK, **choices)
+        )
     assert said in str(raised.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_run_is_named(store, tmp_path):
     with pytest.raises(CheckpointError, match="nowhere: no such run folder"):
-        comparison.compare([tmp_path / "nowhere"], store, tmp_path / "out", comparison.Choices())
+        comparison.compare(
+            [tmp_path / "nowhere"], store, tmp_path / "out", comparison.EvaluationOptions()
+        )
 
 
 def test_rows_are_means_over_slices_in_order_of_appearance():

@@ -373,7 +373,7 @@ def test_runs_of_the_published_configurations_denoise_like_pytorch(name, file, t
 def test_a_converted_run_can_be_evaluated_and_transferred(weights, tmp_path):
     run, store = tmp_path / "run", tiny.write_store(tmp_path / "store")
     conversion.convert(configuration(tmp_path), weights, run)
-    quick = comparison.Choices(network="random", tap="relu1_2", figures=0)
+    quick = comparison.EvaluationOptions(network="random", tap="relu1_2", figures=0)
     table = comparison.compare([run], store, tmp_path / "out", quick)
     assert [row.method for row in table.rows] == ["low dose", "run"]
     changes = {"data__store": str(store), "model__slices": 3, "transfer__run": str(run)}

@@ -13,7 +13,7 @@ from cpca_jax.data.collections.sources import Inputs
 from cpca_jax.data.dicom import header_pool, search
 from cpca_jax.data.scan import FOREIGN
 from cpca_jax.denoising.denoiser import IDENTITY, load_run
-from cpca_jax.denoising.folder import Choices, denoise_folder
+from cpca_jax.denoising.folder import DenoisingOptions, denoise_folder
 from cpca_jax.errors import ConfigError, DicomError, ScanError, VolumeError
 
 
@@ -273,7 +273,7 @@ def test_folders_are_listed_once(tmp_path, monkeypatch):
     gathered(full=root / "full_3mm", low=root / "quarter_3mm")
     assert walked[1:] == [str(root / "full_3mm"), str(root / "quarter_3mm")]
     walked.clear()
-    denoise_folder(load_run(IDENTITY), root, tmp_path / "out", Choices(repair_uids=True))
+    denoise_folder(load_run(IDENTITY), root, tmp_path / "out", DenoisingOptions(repair_uids=True))
     assert walked == [str(root)]
 
 

@@ -28,7 +28,7 @@ from cpca_jax.data.dicom import search, slice_file
 from cpca_jax.data.dicom.header import Allowances
 from cpca_jax.data.store.reader import open_store
 from cpca_jax.denoising.denoiser import Denoiser
-from cpca_jax.denoising.folder import Choices, denoise_folder
+from cpca_jax.denoising.folder import DenoisingOptions, denoise_folder
 from cpca_jax.errors import (
     ConfigError,
     DicomError,
@@ -50,7 +50,7 @@ def make(folder, **changes):
 
 def denoise(tmp_path, model: Denoiser = IDENTITY, **choices):
     """The summary; input and output lie in `tmp_path`."""
-    return denoise_folder(model, tmp_path / "in", tmp_path / "out", Choices(**choices))
+    return denoise_folder(model, tmp_path / "in", tmp_path / "out", DenoisingOptions(**choices))
 
 
 def refused(tmp_path, sentence, model: Denoiser = IDENTITY, **choices):
@@ -362,7 +362,7 @@ def test_b26_sizes(tmp_path):
     assert shapes == {(24, 24), (51, 60), (33, 24)}
     fake_dicom.write_slice(tmp_path / "tiny" / "a", np.zeros((8, 8)), **STUDY)
     with pytest.raises(InputError, match=r"slices of \(8, 8\); net needs 9 or more"):
-        denoise_folder(network(1), tmp_path / "tiny", tmp_path / "out2", Choices())
+        denoise_folder(network(1), tmp_path / "tiny", tmp_path / "out2", DenoisingOptions())
 
 
 def test_b27_rows_smaller_than_the_pixels(tmp_path):
@@ -413,7 +413,7 @@ def test_b31_blank_uids(tmp_path):
     assert len({(one.SeriesInstanceUID, one.StudyInstanceUID) for one in written}) == 1
     twins = make(tmp_path / "twins", SOPInstanceUID="1.2.3.9")
     with pytest.raises(InputError, match="two slices have the same SOPInstanceUID"):
-        denoise_folder(IDENTITY, twins, tmp_path / "out2", Choices())
+        denoise_folder(IDENTITY, twins, tmp_path / "out2", DenoisingOptions())
 
 
 def test_b31_how_the_source_was_made_is_not_said_of_what_is_written(tmp_path):
@@ -448,7 +448,7 @@ def test_b33_nested_sequence(tmp_path):
         path.write_bytes(data[:place] + nested(depth) + data[place:])
         output = tmp_path / f"out{depth}"
         try:
-            denoise_folder(IDENTITY, tmp_path / "in", output, Choices())
+            denoise_folder(IDENTITY, tmp_path / "in", output, DenoisingOptions())
         except DicomError as error:
             assert not accepted
             assert "a: " in str(error)
@@ -609,7 +609,7 @@ def test_b42_outputs(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     for place in ("in", "in/out", "in/../in/x", "file", "link"):
         with pytest.raises(InputError):
-            denoise_folder(IDENTITY, tmp_path / "in", tmp_path / place, Choices())
+            denoise_folder(IDENTITY, tmp_path / "in", tmp_path / place, DenoisingOptions())
     assert len(list((tmp_path / "in").iterdir())) == 5
     assert not list((tmp_path / "elsewhere").iterdir())
 
