@@ -1,14 +1,14 @@
 """Messages of which there may be very many."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+from cpca_jax.types import Say
 
 # The number of messages of one kind that are said before the rest is only counted.
 _LISTED = 5
 
 
-def say_first(
-    verb: str, messages: Sequence[str], say: Callable[[str], None], *, rest: str = "more"
-) -> None:
+def say_first(verb: str, messages: Sequence[str], say: Say, *, rest: str = "more") -> None:
     """Say the first few messages, and the number of the others.
 
     Args:

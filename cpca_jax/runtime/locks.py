@@ -3,12 +3,13 @@
 import contextlib
 import errno
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from cpca_jax.errors import InputError
 from cpca_jax.runtime import logs
 from cpca_jax.runtime.files import disk_errors
+from cpca_jax.types import Say
 
 # Error numbers of a file system that has no locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -23,7 +24,7 @@ def hold(
     refusal: str,
     *,
     error: type[InputError] = InputError,
-    say: Callable[[str], None] = logs.say,
+    say: Say = logs.say,
 ) -> Iterator[None]:
     """Hold a lock file while the block runs; do not wait for another process that holds it.
 
@@ -70,7 +71,7 @@ def hold(
                 path.unlink(missing_ok=True)
 
 
-def _say_once(path: Path, name: str, say: Callable[[str], None]) -> None:
+def _say_once(path: Path, name: str, say: Say) -> None:
     device = path.parent.stat().st_dev
     if device not in _said:
         _said.add(device)

@@ -1,6 +1,6 @@
 """Whether a series may be denoised, and what its user should know."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from cpca_jax.data.dicom.slice_file import Slice
 from cpca_jax.data.messages import say_first
 from cpca_jax.data.neighbours import neighbour_runs
 from cpca_jax.errors import DicomError
+from cpca_jax.types import Say
 
 # Neighbouring slices of a series lie as far apart as this share of the step allows.
 _EVEN = 0.01
@@ -23,7 +24,7 @@ _FAR = 1.5
 _PLAUSIBLE_HU = (-1200, 20000)
 
 
-def report(found: Found, say: Callable[[str], None]) -> None:
+def report(found: Found, say: Say) -> None:
     """Say what was found beside usable series."""
     aside = {"not DICOM": found.foreign, "localizers": found.localizers}
     for what, count in aside.items():
