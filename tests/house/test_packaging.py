@@ -1,0 +1,33 @@
+"""The package asks for what requirements.txt pins, and pins what the package asks for."""
+
+import re
+import tomllib
+
+from conftest import CHECKOUT
+
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+
+
+def names(lines):
+    found = (re.match(r"[A-Za-z][\w.-]*", line) for line in lines)
+    return {match[0].lower().replace("_", "-") for match in found if match}
+
+
+def test_ranges_and_pins_name_the_same_packages():
+    pinned = names((CHECKOUT / "requirements.txt").read_text().splitlines()) - {"jaxlib"}
+    assert names(PROJECT["dependencies"]) == pinned
+
+
+def test_versions_of_jax_that_compute_wrong_numbers_are_excluded():
+    from cpca_jax.programs.launch import BROKEN_JAX
+
+    (jax,) = (line for line in PROJECT["dependencies"] if line.startswith("jax>"))
+    assert all(f"!={version}" in jax for version in BROKEN_JAX)
+
+
+def test_the_lock_holds_every_pin():
+    lock = (CHECKOUT / "requirements.lock").read_text()
+    for line in (CHECKOUT / "requirements.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, version = re.match(r"([\w.-]+)==([\w.]+)", line).groups()
+            assert f"{name.lower().replace('_', '-')}=={version}" in lock, line
