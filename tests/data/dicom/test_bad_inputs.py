@@ -301,7 +301,7 @@ def test_b20_slices_beside_each_other(tmp_path):
 
 def test_b19_every_second_slice_missing(tmp_path):
     fake_dicom.write_series(tmp_path / "in", VOLUME, positions_mm=[0, 6, 12, 18, 24], **STUDY)
-    assert "3 mm lie 6 mm apart; are every second ones missing?" in said(
+    assert "3 mm lie 6 mm apart; is every second one missing?" in said(
         denoise(tmp_path, network(3))
     )
 
