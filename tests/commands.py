@@ -1,4 +1,4 @@
-"""Commands as a user types them, and how a refusal looks."""
+"""Commands as a user types them, and the form of a refusal."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ def call(*arguments, cwd=CHECKOUT, **environment):
 
 
 def refused(result, *said):
-    """Exit code 2 and one line that says it, without a traceback."""
+    """Require exit code 2 and one line with the reason, without a traceback."""
     assert result.returncode == 2, result.stderr
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, result.stderr

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Settings and fixtures of all tests."""
 
 import atexit
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 # Eight virtual devices, as many as a large host; must be set before jax starts.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
-# What one process compiled, the other workers and the commands that tests start need not; a folder
-# of this run alone, because whoever writes into it can run code here.
+# A cache, so that other workers and commands need not compile the same programs again. Its folder
+# belongs to this run alone, because anyone who can write into it can run code here.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _COMPILED = tempfile.mkdtemp(prefix="cpca-compiled-")
     atexit.register(shutil.rmtree, _COMPILED, ignore_errors=True)
@@ -28,13 +28,13 @@ import pytest  # noqa: E402
 
 @pytest.fixture
 def key() -> jax.Array:
-    """A root key."""
+    """Return a root key."""
     return jax.random.key(20171119)
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Folder with real CT slices; the test is skipped, saying so, where there is none."""
+    """Return the folder with real CT slices; skip the test, with the reason, where there is none."""
     folder = Path(os.environ.get("CPCA_DATA", CHECKOUT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no real CT slices: neither CPCA_DATA nor {folder.parent.name}/data is there")

@@ -1,4 +1,4 @@
-"""Small DICOM series, denoisers for them, and what they leave: material of the denoising tests."""
+"""Small DICOM series, denoisers for them, and their outputs: material of the denoising tests."""
 
 import datetime
 
@@ -19,7 +19,7 @@ STUDY = {"StudyInstanceUID": "1.2.3"}
 
 
 def network(slices, name="net"):
-    """An untrained network: it changes every pixel."""
+    """Return an untrained network, which changes every pixel."""
     module = build_generator("cpca", slices=slices, features=4)
     networks = Networks(module, None, PatchGeometry(slices, 20))
     params, _ = init_generator(networks, jax.random.key(1))
@@ -27,7 +27,7 @@ def network(slices, name="net"):
 
 
 def write(folder, stored, **changes):
-    """A series of these stored values (z y x)."""
+    """Write a series of these stored values (z y x)."""
     for z, image in enumerate(stored):
         signed = changes.get("PixelRepresentation", 0)
         changes["PixelData"] = image.astype("<i2" if signed else "<u2").tobytes()
@@ -37,7 +37,7 @@ def write(folder, stored, **changes):
 
 
 def out_series(output):
-    """Data sets of the only denoised series, in the order of their names."""
+    """Return the data sets of the only denoised series, in the order of their names."""
     (folder,) = [path for path in output.iterdir() if path.is_dir()]
     return [pydicom.dcmread(path) for path in sorted(folder.glob("*.dcm"))]
 

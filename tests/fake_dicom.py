@@ -13,7 +13,7 @@ AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 def ct_slice(pixels_hu: np.ndarray, *, position_mm: float = 0.0, **changes: Any) -> Dataset:
-    """A valid CT data set; `changes` set attributes, or remove them where None."""
+    """Return a valid CT data set; `changes` set attributes, or remove those that are None."""
     dataset = Dataset()
     dataset.SOPClassUID = CTImageStorage
     dataset.SOPInstanceUID = generate_uid()
@@ -50,7 +50,7 @@ def ct_slice(pixels_hu: np.ndarray, *, position_mm: float = 0.0, **changes: Any)
 def save(dataset: Dataset, path: Path, *, syntax: UID = ExplicitVRLittleEndian) -> Path:
     """Write a data set with preamble and file meta information.
 
-    Pixels are compressed if `syntax` is, unless they are already.
+    Pixels are compressed if `syntax` is a compressed one, unless they are compressed already.
     """
     meta = FileMetaDataset()
     compress = syntax.is_encapsulated and not dataset["PixelData"].is_undefined_length
@@ -79,7 +79,7 @@ def write_series(
     positions_mm: Sequence[float] | None = None,
     **changes: Any,
 ) -> Path:
-    """Write a volume (z y x), every 2 mm unless told, under names that sort the other way."""
+    """Write a volume (z y x), by default every 2 mm, under names that sort the other way."""
     count = len(volume_hu)
     positions = [2.0 * z for z in range(count)] if positions_mm is None else positions_mm
     for z, (pixels, position) in enumerate(zip(volume_hu, positions, strict=True)):
@@ -89,7 +89,7 @@ def write_series(
 
 
 def body(slices: int, *, noise_hu: float, seed: int = 0, size: int = 48) -> np.ndarray:
-    """A disc of soft tissue in air with white noise, (z y x); another `seed`, other noise."""
+    """Return a disc of soft tissue in air (z y x), with white noise that depends on `seed`."""
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     disc = np.where(np.hypot(y, x) < 0.4 * size, 40.0, -1000.0)
     levels = 5.0 * np.arange(slices)[:, None, None]

@@ -1,4 +1,4 @@
-"""Read pages back: sections with their paragraphs, tables, lists and pictures."""
+"""A reader of pages: sections with their paragraphs, tables, lists and pictures."""
 
 import dataclasses
 from html.parser import HTMLParser
@@ -16,7 +16,7 @@ class Section:
 
     @property
     def rows(self):
-        """Rows of the first table without its heads."""
+        """The rows of the first table without its heads."""
         return self.tables[0][1:]
 
 
@@ -55,7 +55,7 @@ class _Reader(HTMLParser):
 
 
 def read(page):
-    """Sections from top to bottom, the title's first; every tag must be closed where it belongs."""
+    """Return the sections from the title down; every tag must be closed in its place."""
     reader = _Reader()
     reader.feed(page)
     reader.close()
@@ -64,6 +64,6 @@ def read(page):
 
 
 def section(page, heading):
-    """The only section whose heading begins so."""
+    """Return the only section whose heading begins with this text."""
     (found,) = [one for one in read(page) if one.heading.startswith(heading)]
     return found

@@ -9,7 +9,7 @@ def leaky(x: np.ndarray, slope: float = 0.2) -> np.ndarray:
 
 
 def same_convolution(maps: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
-    """(y, x, cin) by (3, 3, cin, cout), TensorFlow's 'SAME' padding."""
+    """Convolve (y, x, cin) with (3, 3, cin, cout) under TensorFlow's 'SAME' padding."""
     out = [-(-n // stride) for n in maps.shape[:2]]
     pads = []
     for length, outputs in zip(maps.shape[:2], out, strict=True):
@@ -27,7 +27,7 @@ def same_convolution(maps: np.ndarray, kernel: np.ndarray, stride: int) -> np.nd
 
 
 def critic(params: dict, image: np.ndarray) -> float:
-    """The critic's score of one (y, x) image."""
+    """Return the critic's score of one (y, x) image."""
     maps = image[..., None].astype(np.float64)
     convolutions = sorted(name for name in params if name.startswith("conv"))
     for number, name in enumerate(convolutions):

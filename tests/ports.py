@@ -1,10 +1,10 @@
-"""Where processes of a test can meet."""
+"""Network ports for the processes of a test."""
 
 import socket
 
 
 def free_port() -> int:
-    """A port of this machine that nothing listens at."""
+    """Return a local port where nothing listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -1,4 +1,4 @@
-"""`import cpca_jax`: quick, without JAX, and with the names that its page promises."""
+"""The front door `import cpca_jax`: quick, without JAX, with the names that its page promises."""
 
 import importlib
 import subprocess
@@ -46,7 +46,7 @@ def test_every_name_is_there_and_listed():
 
 
 def test_a_name_is_the_same_before_and_after_its_module_was_imported():
-    """A subpackage of the same name would take its place."""
+    """A subpackage of the same name would replace it."""
     for name in cpca.__all__:
         before = getattr(cpca, name)
         for package in (CHECKOUT / "cpca_jax").glob("*/__init__.py"):

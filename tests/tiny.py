@@ -1,4 +1,4 @@
-"""The smallest experiment that has every part: for tests of drivers."""
+"""The smallest experiment that has every part, for tests of drivers."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ SIZE, SLICES = 40, 7
 
 
 def volume(seed: int, noise_hu: float) -> np.ndarray:
-    """A tilted cylinder with a hole in air, the same for a seed, under noise of its own."""
+    """Return a tilted cylinder with a hole in noisy air; without noise it depends on `seed` alone."""
     z, y, x = np.mgrid[:SLICES, :SIZE, :SIZE]
     centre = SIZE / 2 + 0.5 * (z - SLICES / 2)
     radius = np.hypot(y - SIZE / 2, x - centre)
@@ -25,7 +25,7 @@ def volume(seed: int, noise_hu: float) -> np.ndarray:
 
 
 def write_store(root: Path, splits: tuple[str, ...] = ("train", "validation", "test")) -> Path:
-    """One small paired series for each split, each of its own patient."""
+    """Write one small paired series for each split, each of its own patient."""
     with StoreWriter(root) as writer:
         for seed, split in enumerate(splits):
             info = SeriesInfo(
@@ -45,7 +45,7 @@ def write_store(root: Path, splits: tuple[str, ...] = ("train", "validation", "t
 
 
 def configuration(store: Path, **changes: Any) -> Experiment:
-    """An experiment of seconds; `changes` are dotted fields with "__" for the dot."""
+    """Return an experiment of seconds; `changes` are dotted fields with "__" for the dot."""
     chosen = base.get_config()
     chosen.data.store = str(store)
     chosen.data.patch = 20
@@ -60,7 +60,7 @@ def configuration(store: Path, **changes: Any) -> Experiment:
     chosen.train.steps_per_epoch = 3
     chosen.train.log_every = 1
     chosen.train.validation_slices = 2
-    chosen.compute.devices = 1  # tests see four virtual ones
+    chosen.compute.devices = 1  # tests see eight virtual devices
     for path, value in changes.items():
         *parents, leaf = path.split("__")
         place = chosen

@@ -1,4 +1,4 @@
-"""What the names of folders say: the dose level and the patient.
+"""The dose level and the patient, as the names of folders tell them.
 
 The public paired collections keep both there and only there: the 2016 AAPM-Mayo challenge
 calls every patient "Anonymous" and gives its quarter-dose files the dose tags of the full
@@ -29,7 +29,7 @@ _LEVEL_AT_END = re.compile(
     re.IGNORECASE,
 )
 
-# What the public collections' folders are called.
+# The names of the public collections' folders.
 _LAYOUTS = {
     "TCIA LDCT-and-Projection-data": re.compile(
         r"ldct and projection data|\d (full|low) dose images \d"
@@ -39,7 +39,7 @@ _LAYOUTS = {
 
 # Identifiers of the public collections: L(iver), C(hest), N(eck and head) and a number.
 _PUBLIC_PATIENT = re.compile(r"[LCN]\d{3}")
-# What anonymisers write where the patient's identifier was.
+# Words that anonymisers write in place of the patient's identifier.
 _PLACEHOLDERS = {"", "anon", "anonymous", "anonymized", "anonymised", "none", "unknown"}
 
 
@@ -51,7 +51,7 @@ def _level_of_name(name: str) -> str | None:
 
 
 def dose_level(folders: Sequence[str]) -> str | None:
-    """The dose level that the innermost telling folder names.
+    """Return the dose level named by the innermost folder that names one.
 
     Args:
         folders: folder names, outermost first.
@@ -64,16 +64,16 @@ def dose_level(folders: Sequence[str]) -> str | None:
 
 
 def patient_key(patient_id: str, folders: Sequence[str]) -> str:
-    """A name for the patient that may stand in stores, logs and file names.
+    """Return a name for the patient that may stand in stores, logs and file names.
 
     Identifiers of the public collections (L096, C121, N005) are kept, from the file or else
-    from the innermost folder that has such a name. All other identifiers are replaced by a
-    digest; where there is none, by that of the innermost folder that names no dose level, so
-    that the two dose levels of a patient stay together.
+    from the innermost folder that has such a name. Every other identifier is replaced by its
+    digest. Where there is no identifier, the digest is that of the innermost folder that names
+    no dose level, so that the two dose levels of a patient stay together.
 
     Args:
         patient_id: the file's PatientID; may be blank or a placeholder.
-        folders: names of the folders that the file lies in, outermost first.
+        folders: the names of the folders that the file lies in, outermost first.
 
     Returns:
         The public identifier, or "case-" and eight hexadecimal digits.
@@ -88,15 +88,15 @@ def patient_key(patient_id: str, folders: Sequence[str]) -> str:
 
 
 def patient_of_volume(name: str, folders: Sequence[str]) -> str:
-    """A name for the patient of a volume whose file says nothing about one (NIfTI).
+    """Return a name for the patient of a volume whose file names none (NIfTI).
 
     Args:
         name: the file's name without its suffix.
-        folders: names of the folders that it lies in, the collection's own first.
+        folders: the names of the folders that it lies in, the collection's own first.
 
     Returns:
-        As `patient_key`; where no name is a public identifier, a digest of the file's name and
-        the folders below the collection, both without what names the dose level.
+        The public identifier, as `patient_key` does; where no name is one, a digest of the file's
+        name and of the folders below the collection, both without the words for the dose level.
     """
     own = without_level(name)
     public = patient_key(own, folders)
@@ -107,18 +107,18 @@ def patient_of_volume(name: str, folders: Sequence[str]) -> str:
 
 
 def without_level(name: str) -> str:
-    """Return a file's name, without its suffix, also without the dose level at its end."""
+    """Return a file's name, given without its suffix, without the dose level at its end."""
     return _LEVEL_AT_END.sub("", name)
 
 
 def without_collection(key: str, folders: Sequence[str]) -> str:
     """Return a patient key that does not depend on the name of the collection's own folder.
 
-    Two collections of one patient, one for each dose level, are called differently.
+    Two collections of one patient, one for each dose level, have different names.
 
     Args:
-        key: of `patient_key` with these folders.
-        folders: names of folders, the collection's own first.
+        key: the result of `patient_key` for these folders.
+        folders: the names of the folders, the collection's own first.
 
     Returns:
         `key` itself, unless it was made from folder names.
@@ -128,6 +128,6 @@ def without_collection(key: str, folders: Sequence[str]) -> str:
 
 
 def layout(folders: Sequence[str]) -> str:
-    """Which collection is laid out in this way: one of the public ones, or "own folders"."""
+    """Return the public collection that is laid out in this way, or "own folders"."""
     words = re.sub(r"[^a-z0-9]+", " ", "/".join(folders).lower())
     return next((name for name, rule in _LAYOUTS.items() if rule.search(words)), "own folders")

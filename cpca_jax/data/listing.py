@@ -1,12 +1,12 @@
-"""Which files lie below a folder, without opening any."""
+"""The files below a folder, listed without opening any."""
 
 import dataclasses
 import os
 import re
 from pathlib import Path
 
-# TCIA's LDCT-and-Projection-data keeps tens of thousands of projections beside the images, in
-# folders such as "2.000000-Full Dose Projections-51342". Not the collection's own name.
+# TCIA's LDCT-and-Projection-data keeps tens of thousands of projections next to the images, in
+# folders such as "2.000000-Full Dose Projections-51342". The collection's own name must not match.
 _PROJECTIONS = re.compile(r"\b(full|low|quarter|routine|normal) ?dose projections?\b")
 
 
@@ -15,8 +15,8 @@ class Listing:
     """The files below a folder.
 
     Attributes:
-        paths: absolute, in a fixed order, without hidden files and DICOM's indices (DICOMDIR).
-        projections: how many more lie in folders of projections.
+        paths: absolute paths in a fixed order, without hidden files and DICOM's indices (DICOMDIR).
+        projections: the number of further files, which lie in folders of projections.
     """
 
     paths: tuple[Path, ...]
@@ -24,9 +24,9 @@ class Listing:
 
 
 def list_files(root: Path) -> Listing:
-    """All files below `root`, following links to folders; no folder is visited twice.
+    """List all files below `root`, following links to folders; no folder is visited twice.
 
-    None where `root` is a file or is not there.
+    The listing is empty where `root` is a file or does not exist.
     """
     paths: list[Path] = []
     projections = 0

@@ -1,4 +1,4 @@
-"""Messages of which there may be very many."""
+"""Messages that may be very numerous."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ def say_first(verb: str, messages: Sequence[str], say: Say, *, rest: str = "more
     """Say the first few messages, and the number of the others.
 
     Args:
-        verb: what became of the things that they are about, "refused".
+        verb: the fate of the things that the messages are about, such as "refused".
         messages: one line each.
-        say: gets the lines.
-        rest: stands behind the number of the others.
+        say: the receiver of the lines.
+        rest: the words after the number of the others.
     """
     for message in messages[:_LISTED]:
         say(f"{verb}: {message}")

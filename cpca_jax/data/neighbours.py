@@ -1,4 +1,4 @@
-"""Which slices are neighbours: those at the regular step of their series."""
+"""Neighbouring slices: those at the regular step of their series."""
 
 import itertools
 import math
@@ -10,14 +10,14 @@ import numpy as np
 def neighbour_runs(
     positions_mm: Sequence[float], *, tolerance: float = 0.01, longest_mm: float = math.inf
 ) -> list[tuple[int, int]]:
-    """Stretches of evenly spaced slices.
+    """Return the stretches of evenly spaced slices.
 
     The regular step is the smallest one: a gap is a missing slice, not a thicker one.
 
     Args:
-        positions_mm: places of the slices, ascending.
-        tolerance: by which share of the regular step a step may differ from it.
-        longest_mm: slices further apart than this are never neighbours.
+        positions_mm: the slices' places, ascending.
+        tolerance: the largest difference from the regular step, as a share of that step.
+        longest_mm: the largest step; slices further apart are never neighbours.
 
     Returns:
         (start, stop) of each stretch, in order; together they hold every slice once. A slice

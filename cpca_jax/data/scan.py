@@ -1,7 +1,7 @@
 """One series of slices of any origin, as the rest of the package sees it.
 
-DICOM, NIfTI, LoDoPaB, arrays and files of a user's own format are paired, split, checked and
-stored by what `Scan` names and by nothing else.
+Scans of DICOM, NIfTI, LoDoPaB, arrays and a user's own format are paired, split, checked and
+stored by the members of `Scan` alone.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from cpca_jax.types import VolumeHU
 Placement = Literal["measured", "ordered", "single"]
 PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
 
-# Passes items through and shows progress: (items, description, number of items).
+# A function that passes items through and shows progress: (items, description, number of items).
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 # Positions that differ by less are the same place: files round positions to 1e-3 mm or
@@ -37,10 +37,10 @@ PROJECTIONS = "projections"
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """Where slices lie in the patient, in DICOM's coordinates.
+    """The place of slices in the patient, in DICOM's coordinates.
 
     Attributes:
-        orientation: direction cosines of x, then of y.
+        orientation: the direction cosines of x, then of y.
         origins_mm: the centre of each slice's first pixel (x, y, z).
     """
 
@@ -49,7 +49,7 @@ class Frame:
 
     @functools.cached_property
     def positions_mm(self) -> tuple[float, ...]:
-        """The slices' places along their normal, which is the cross product of x and y."""
+        """The places of the slices along their normal, the cross product of x and y."""
         normal = np.cross(self.orientation[:3], self.orientation[3:])
         return tuple(float(normal @ np.asarray(origin)) for origin in self.origins_mm)
 
@@ -92,7 +92,7 @@ class Scan(Protocol):
 
     @property
     def dose_level(self) -> str | None:
-        """`folders.FULL`, `folders.LOW`, or None where nothing tells."""
+        """The dose level: `folders.FULL`, `folders.LOW`, or None where nothing tells it."""
 
     @property
     def label(self) -> str:
@@ -100,11 +100,11 @@ class Scan(Protocol):
 
     @property
     def key(self) -> str:
-        """What tells the scan from others of the same label; simulated noise is seeded by it."""
+        """The text that tells the scan from others of its label; it seeds simulated noise."""
 
     @property
     def study(self) -> str:
-        """What scans of one examination share; "" where it is unknown."""
+        """The name that all scans of one examination share; "" where it is unknown."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -123,7 +123,7 @@ class Scan(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScanFacts:
-    """All of a `Scan` but `read`: a base for scans whose files say little about themselves."""
+    """All of a `Scan` but `read`: a base class for scans whose files say little."""
 
     patient: str
     shape: tuple[int, int, int]
@@ -140,7 +140,7 @@ class ScanFacts:
 
     @property
     def label(self) -> str:
-        """See `Scan.label`."""
+        """The scan in messages, see `Scan.label`."""
         return label_of(self.patient, self.kernel, self.thickness_mm)
 
     def sources(self) -> tuple[str, ...]:
@@ -156,8 +156,8 @@ class FoundScans:
         scans: those that can be used.
         refused: one message for each file or scan that cannot be used.
         left_out: the number of files that are no part of a scan, by kind.
-        notes: what else is worth knowing, one line each.
-        layouts: what the folders are laid out like, see `folders.layout`.
+        notes: further facts worth knowing, one line each.
+        layouts: the layouts of the folders, see `folders.layout`.
     """
 
     scans: tuple[Scan, ...]
@@ -169,7 +169,7 @@ class FoundScans:
 
 @runtime_checkable
 class Find(Protocol):
-    """Finds the scans of one collection."""
+    """A function that finds the scans of one collection."""
 
     def __call__(
         self, root: Path, *, listed: Listing, level: str | None, track: Track
@@ -179,11 +179,11 @@ class Find(Protocol):
         Args:
             root: the folder, an absolute path.
             listed: the files below it.
-            level: the dose level of all of them; None where names tell.
-            track: shows progress.
+            level: the dose level of all scans; None where names tell it.
+            track: the display of progress.
 
         Raises:
-            ScanError: none can be used.
+            ScanError: no scan can be used.
             ConfigError: a level is given, but each file tells its own.
         """
 
@@ -207,6 +207,6 @@ def file_name(patient: str, kernel: str, thickness_mm: float) -> str:
 def plain_kernel(text: str) -> str:
     """Return free text as the name of a kernel: one short line of harmless characters.
 
-    It goes into messages and manifests. "unknown" where nothing is left.
+    The name goes into messages and manifests; it is "unknown" where nothing is left.
     """
     return re.sub(r"[^A-Za-z0-9._+/ -]", "", text)[:32].strip() or "unknown"

@@ -1,1 +1,1 @@
-"""From folders of scans, or from phantoms, to a store."""
+"""The preparation of stores, from folders of scans or from phantoms."""

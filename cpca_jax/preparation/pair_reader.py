@@ -1,7 +1,7 @@
-"""Each pair of a collection: read, checked, simulated where asked for, and written.
+"""The pairs of a collection: read, checked, simulated where asked for, and written.
 
-One pair at a time is in memory. What an interrupted run has written already is taken over if
-nothing that it was made from has changed.
+One pair at a time is in memory. A series that an interrupted run has written already is taken over
+if nothing that it was made from has changed.
 """
 
 import dataclasses
@@ -24,16 +24,16 @@ from cpca_jax.types import SliceHU, VolumeHU
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of a pair.
+    """The result for one pair.
 
     Attributes:
         label: patient, kernel, thickness.
-        info: what is known about it; its split is not.
-        noise: of full and low dose in soft tissue, HU; None without soft tissue.
-        refused: why it cannot be used, "" where it can.
-        calibration: how the scanner was fitted, where the low dose is simulated.
+        info: the facts about it, except for its split.
+        noise: the noise of full and low dose in soft tissue, HU; None without soft tissue.
+        refused: the reason why it cannot be used, "" where it can.
+        calibration: the fit of the scanner, in words, where the low dose is simulated.
         taken_over: whether an interrupted run had finished it.
-        example: full and low dose of its middle slice, where asked for.
+        example: the full and the low dose of its middle slice, where asked for.
     """
 
     label: str
@@ -47,13 +47,13 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """Reads pairs one after another.
+    """A reader of pairs, one after another.
 
     Attributes:
-        writer: of the store; None to check only.
-        simulate_dose: share of the full dose to simulate; None to read the low dose.
-        seed: of simulated noise.
-        examples: the number of usable pairs of which a slice is kept.
+        writer: the writer of the store; None to check only.
+        simulate_dose: the share of the full dose to simulate; None to read the low dose.
+        seed: the seed of simulated noise.
+        examples: the number of usable pairs whose middle slice is kept.
     """
 
     writer: StoreWriter | None
@@ -62,7 +62,7 @@ class Reader:
     examples: int
 
     def outcomes(self, chosen: Sequence[Pair]) -> Iterator[Outcome]:
-        """What becomes of each pair, in order."""
+        """Yield the result for each pair, in order."""
         taken: set[str] = set()
         shown = 0
         for pair in chosen:
@@ -106,7 +106,7 @@ class Reader:
         return Outcome(pair.label, info, noise, calibration=calibration, example=example)
 
     def _volumes(self, pair: Pair) -> tuple[VolumeHU, VolumeHU, doses.Noise | None, str]:
-        """Full dose, low dose, the noise of both, and how a simulation was calibrated."""
+        """Return full dose, low dose, the noise of both, and the fit of a simulation in words."""
         full = _pixels(pair.full)
         if self.simulate_dose is None:
             low = _pixels(pair.low)
@@ -149,7 +149,7 @@ class Reader:
 
 
 def _pixels(one: Scan) -> VolumeHU:
-    """Read a scan; a user's own kind must keep what `Scan.read` promises, too."""
+    """Read a scan; a user's own kind must keep the promises of `Scan.read`, too."""
     volume = one.read()
     if volume.dtype != np.int16 or volume.shape != one.shape:
         raise ScanError(

@@ -1,7 +1,7 @@
-"""From a folder of scans, or from nothing, to a store of paired volumes.
+"""The preparation of a store of paired volumes from folders of scans, or from nothing.
 
-Both dose levels as images, full dose only with the low dose simulated, or seeded phantoms.
-Series that cannot be used are reported and left out; the others go on.
+The source is images of both dose levels, full dose only with the low dose simulated, or seeded
+phantoms. Series that cannot be used are reported and left out; the others go on.
 """
 
 import contextlib
@@ -44,23 +44,24 @@ def prepare_scans(
     """Make a store from folders of scans, and a page about it (STORE/prepare.html).
 
     Args:
-        inputs: the folders; see `sources.COLLECTIONS` for what they may hold.
-        output: the store's folder; must not exist, or be empty, and lie outside the inputs.
+        inputs: the folders; `sources.COLLECTIONS` lists the kinds of files that they may hold.
+        output: the store's folder; must be empty or not exist, and lie outside the inputs.
             With None nothing is written.
-        choice: which patients are for training, validation and test; also holds the seed of
-            simulated noise.
-        simulate_dose: simulate this share of the full dose instead of looking for pairs.
-        check: do everything but write the store.
-        report: also write the page here, an .html file outside the inputs.
-        say: gets one line for everything worth knowing.
-        track: shows progress.
+        choice: the patients for training, validation and test, and the seed of simulated
+            noise.
+        simulate_dose: the share of the full dose to simulate; None to search for pairs.
+        check: whether to do everything but write the store.
+        report: a further file for the page, .html, outside the inputs.
+        say: the receiver of one line for everything worth knowing.
+        track: the display of progress.
 
     Returns:
         The store, open; None where nothing was to be written.
 
     Raises:
-        ConfigError: unknown patients, folders or flags that do not fit, a dose outside (0, 1).
-        ScanError: nothing usable in the inputs.
+        ConfigError: patients are unknown, folders or flags do not fit, or the dose is outside
+            (0, 1).
+        ScanError: the inputs hold nothing usable.
         StoreError: `output` cannot be a new store.
     """
     inputs.check(simulate=simulate_dose is not None)
@@ -116,24 +117,26 @@ def prepare_phantoms(
     """Make a store of seeded phantoms with a simulated low dose.
 
     Args:
-        count: how many phantoms; each is a patient.
-        output: the store's folder; must not exist, or be empty.
-        slices: slices of each.
-        size: rows and columns; the field of view is the phantom's own.
-        dose: share of the full dose.
-        seed: the same seed gives the same store.
-        interval_mm: distance and thickness of the slices.
-        test_count: how many are for testing, the last ones; default a fifth, at least one.
-        validation_count: how many before them are for validation; default one if another is left
+        count: the number of phantoms; each is a patient.
+        output: the store's folder; must be empty or not exist.
+        slices: the number of slices of each phantom.
+        size: the number of rows and of columns; the field of view is the phantom's own.
+        dose: the share of the full dose.
+        seed: the seed; the same seed gives the same store.
+        interval_mm: the distance and the thickness of the slices.
+        test_count: the number of phantoms for testing, the last ones; default a fifth, at least
+            one.
+        validation_count: the number before them for validation; default one if another is left
             for training.
-        say: gets one line for everything worth knowing.
-        track: shows progress.
+        say: the receiver of one line for everything worth knowing.
+        track: the display of progress.
 
     Returns:
         The store, open.
 
     Raises:
-        ConfigError: a count or size below 1, an interval of 0 or less, or a dose outside (0, 1).
+        ConfigError: a count or size is below 1, the interval is 0 or less, or the dose is outside
+            (0, 1).
         StoreError: `output` cannot be a new store.
     """
     for name, value in (("phantom", count), ("slices", slices), ("size", size)):
@@ -188,7 +191,7 @@ def _say_splits(splits: dict[str, str], say: Say) -> None:
 
 
 def _of_split(chosen: Sequence[Pair], choice: SplitChoice, say: Say) -> list[Pair]:
-    """The pairs that the split knows; lists are checked now, before hours of reading."""
+    """Return the pairs in the split; lists are checked now, before hours of reading."""
     patients = sorted({pair.full.patient for pair in chosen})
     assigned = choice.assign(patients)
     beside = [patient for patient in patients if patient not in assigned]
@@ -226,7 +229,7 @@ def _nothing_usable(name: str, alone: Sequence[str]) -> ScanError:
 def _phantom_splits(
     names: Sequence[str], test_count: int | None, validation_count: int | None = None
 ) -> dict[str, str]:
-    """The last ones are for testing, those before them for validation, the rest for training."""
+    """Assign the last phantoms to testing, those before to validation, the rest to training."""
     if test_count is None:
         test_count = max(1, len(names) // 5) if len(names) > 1 else 0
     if not 0 <= test_count < max(len(names), 1):

@@ -1,8 +1,8 @@
-"""A page about a preparation: what was found, refused, measured and split, with slices.
+"""A page about a preparation: series, refusals, measurements, splits and some slices.
 
-One HTML file with its figures inside. It names patients by their keys (`folders.patient_key`)
-and holds no attribute of theirs; the slices are images of patients, and belong where the
-store belongs.
+The page is one HTML file with its figures inside. It names patients by their keys
+(`folders.patient_key`) and holds no attribute of theirs. Its slices are images of patients, and
+need the same protection as the store.
 """
 
 import dataclasses
@@ -86,7 +86,7 @@ def by_patient(found: Sequence[Scan]) -> dict[str, list[Row]]:
 
 
 def _step(one: Scan) -> str:
-    """Return the distances of consecutive slices; "" for one slice."""
+    """Return the distances of consecutive slices in words; "" for one slice."""
     steps = np.diff(one.positions_mm)
     if not steps.size:
         return ""
@@ -104,7 +104,7 @@ def require_place(path: Path, inputs: Sequence[Path]) -> None:
     """Refuse places where a page may not be written.
 
     Raises:
-        ConfigError: no .html file, or within an input folder.
+        ConfigError: `path` is no .html file, or lies within an input folder.
     """
     if path.suffix != ".html":
         raise ConfigError(f"--report is {path.name}, must end in .html")
@@ -117,21 +117,21 @@ class Page:
     """The data of store.html.jinja.
 
     Attributes:
-        kind: of the input.
-        layout: of the input.
+        kind: the kind of the input.
+        layout: the layout of the input.
         pairs: the number of usable pairs.
         slices: the number of their slices.
         patients: the number of patients with a split.
         found: the series.
         left_out: files that are no part of a series, in words.
         alone: patients with full dose only.
-        known_defects: of published patients, in words.
-        notes: on the series, in words.
-        refused: every reason.
+        known_defects: the known defects of published patients, in words.
+        notes: notes on the series, in words.
+        refused: every reason for a refusal.
         noise: rows of series, slices, full and low dose in HU, and their ratio.
         split_by: the way the split was made.
         splits: rows of split, number of patients, number of slices, and the patients' keys.
-        examples: PNG of a slice by the name of its series.
+        examples: the PNG of a slice by the name of its series.
     """
 
     kind: str

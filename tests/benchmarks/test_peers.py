@@ -50,7 +50,7 @@ class MirrorTraining:
         pass
 
     def first_step(self, shares):
-        # A copy, because the package's step gives its state away, too.
+        # A copy, because the package's step donates its state, too.
         ours = reference(self.subject, jax.tree.map(jnp.array, self.start), self.batches)
         gradients = {
             player: arrays_by_name(jax.tree.map(lambda leaf: self.peer.off * leaf, tree))
@@ -86,7 +86,7 @@ def test_answers_are_compared_by_their_largest_value():
         require_same_answer("x", ours, ours * np.nan)
 
 
-# Only where PyTorch is installed: the project's requirements do not have it.
+# The rest runs only where PyTorch is installed; the project's requirements do not include it.
 
 
 @pytest.fixture(scope="module")

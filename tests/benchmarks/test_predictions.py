@@ -32,7 +32,7 @@ def test_seconds_are_the_larger_of_arithmetic_and_memory_and_the_exchange():
 
 
 def test_all_is_over_when_the_longest_chain_is():
-    """Two at a time: 2 h + 1 h one after the other, 1 h beside them."""
+    """Two run at a time: 2 h + 1 h one after the other, and 1 h at the same time."""
     trainings = [job("a", 4), job("b", 2, after="a"), job("c", 1, times=2)]
     alone, many = large_scale.total_rows(trainings, [HERE, MANY])
     assert alone == {"machine": "here", "device-hours": 80.0, "hours": 80.0}
@@ -51,7 +51,7 @@ def test_the_measured_speed_is_work_over_time():
 
 
 def test_a_step_of_the_deck_is_34_gflop_a_patch():
-    """shared/reference counts 42 with padding's zeros and both images through all of VGG19."""
+    """A count with the zeros of padding and both images through all of VGG19 gives 42."""
     from cpca_jax.configs import cpca1
 
     found = jobs.job_of("CPCA-1", cpca1.get_config())

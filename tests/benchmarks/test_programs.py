@@ -1,4 +1,4 @@
-"""Every program runs, and says in every row what its table must say."""
+"""Every program runs, and fills the required columns of every row of its table."""
 
 import json
 import sys

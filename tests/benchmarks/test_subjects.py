@@ -16,7 +16,7 @@ def shape(*axes):
 
 
 def test_bfloat16_moves_half_of_the_bytes():
-    """The layers as they are defined; a CPU sums in float32 (see `convolution_forms`)."""
+    """The layers are counted as they are defined; a CPU sums in float32 (see `convolution_forms`)."""
     exact, rounded = (
         count(subject.denoise, subject.shapes().generator.params, shape(1, 1, 32, 32, 1))
         for subject in (make_subject(TINY, StepCase(1, 1, p)) for p in (FLOAT32, BFLOAT16))
@@ -30,8 +30,8 @@ def test_a_training_step_in_bfloat16_can_be_traced():
     assert work.flops > 0
 
 
-# 10^9 multiply-accumulates of a 512x512 slice, as if each layer gave 512x512 maps: separate windows,
-# and slabs with each 3D layer once per slice. The network is unpadded, which saves two per cent.
+# 10^9 multiply-accumulates of a 512x512 slice, as if each layer gave 512x512 maps: in separate
+# windows, and in slabs with each 3D layer once per slice. The network is unpadded, which saves two per cent.
 BY_DEPTH = {1: (16.3, 16.3), 3: (16.4, 16.4), 5: (21.7, 21.2), 7: (41.5, 26.1), 9: (75.7, 30.9)}
 
 
@@ -51,7 +51,7 @@ def test_cpca_counts_what_it_is_known_to_take(slices):
 def test_cpca1_layer_by_layer():
     subject = make_subject(CPU, StepCase(1))
     convolutions = 9 * (32 * 510**2 + 1024 * (508**2 + 506**2 + 504**2))
-    # Each pixel paints the kernel: a deconvolution multiplies as often as it has inputs.
+    # Each pixel is multiplied by the whole kernel: the work of a deconvolution grows with its inputs.
     deconvolutions = 9 * (1024 * (504**2 + 506**2 + 508**2) + 32 * 510**2)
     merges = 64 * 32 * (506**2 + 508**2 + 510**2)
     work = count(subject.denoise, subject.shapes().generator.params, shape(1, 1, 512, 512, 1))
@@ -70,10 +70,10 @@ def critic_flops():
 
 
 def test_a_critic_update_is_ten_scores():
-    """Gradient at real and fake: three each, but for the first layer's images. Penalty: four.
+    """The gradients at real and fake take three each, less the first layer; the penalty takes four.
 
-    A leaky ReLU bends nowhere, so that the penalty's gradient goes through the gradient only and not
-    through the scores.
+    A leaky ReLU is linear in pieces, so that the penalty's gradient goes through the gradient only
+    and not through the scores.
     """
     subject = make_subject(CPU, StepCase(1, critic_steps=1))
     generator = count(

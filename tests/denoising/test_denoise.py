@@ -1,4 +1,4 @@
-"""denoise.py's driver: the same series out, told apart from its source, whole or not at all."""
+"""The driver of denoise.py: series of their own, like their sources, whole or not at all."""
 
 import dataclasses
 import json
@@ -218,7 +218,7 @@ def test_another_model_does_not_overwrite(tmp_path):
 
 
 def test_all_slices_or_none(tmp_path):
-    """The third file is damaged behind its header: nothing of the series is left, others go on."""
+    """The third file is damaged after its header: its series leaves no slice, and others go on."""
     volume = fake_dicom.body(4, noise_hu=9, size=32)
     fake_dicom.write_series(tmp_path / "in" / "bad", volume, SeriesInstanceUID="1.9", **STUDY)
     fake_dicom.write_series(tmp_path / "in" / "good", volume, **STUDY)
@@ -267,7 +267,7 @@ def test_shards_that_cannot_be(text):
 
 
 def test_weights_that_diverged_are_refused(tmp_path):
-    """Not a number would become air without a word."""
+    """Otherwise values that are not a number would silently become air."""
     fake_dicom.write_series(tmp_path / "in", fake_dicom.body(2, noise_hu=9, size=32), **STUDY)
     model = network(1)
     broken = dataclasses.replace(
@@ -282,7 +282,7 @@ BLANK = {"SOPInstanceUID": "", "SeriesInstanceUID": "", "PatientID": "", "StudyI
 
 
 def test_series_without_identifiers_are_not_taken_for_each_other(tmp_path):
-    """Two patients of one shape, blank UIDs, and the same air in the first slice."""
+    """Two patients have one shape, blank UIDs, and the same air in the first slice."""
     for name, seed in (("a", 1), ("b", 2)):
         volume = fake_dicom.body(3, noise_hu=9, seed=seed, size=32)
         volume[0] = -1000
@@ -313,7 +313,7 @@ def test_changed_pixels_under_the_same_identifiers(tmp_path):
 
 @pytest.mark.parametrize("other", [IDENTITY, network(1)])
 def test_two_processes_at_once(tmp_path, monkeypatch, other):
-    """The other one finishes while this one computes: what is there stays, and is told rightly."""
+    """The other process finishes first; its files stay, and the result says so."""
     fake_dicom.write_series(tmp_path / "in", fake_dicom.body(3, noise_hu=9, size=32), **STUDY)
     run, choices = dicom_series.SeriesPass.run, DenoisingOptions(created=CREATED)
 
@@ -388,7 +388,7 @@ def test_nothing_is_written_into_the_input(tmp_path):
 
 
 def test_memory_is_a_few_slices(tmp_path):
-    """However long the series: slices held at once are bounded."""
+    """The number of slices held at once does not depend on the length of the series."""
     (tmp_path / "in").mkdir()
     fake_dicom.write_series(tmp_path / "in", fake_dicom.body(1, noise_hu=9, size=32), **STUDY)
     image = slice_file.read_slice(next((tmp_path / "in").iterdir()))
@@ -443,7 +443,7 @@ needs_validator = pytest.mark.skipif(
 
 
 def errors(path):
-    """dciodvfy's errors about a file."""
+    """Return the errors of dciodvfy about a file."""
     run = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
     return {line for line in run.stderr.splitlines() if line.startswith("Error")}
 

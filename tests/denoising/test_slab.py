@@ -1,4 +1,4 @@
-"""Slabs that fit in memory, and give what the untiled volume gives."""
+"""Slabs that fit in memory, and give the same result as the untiled volume."""
 
 import jax
 import numpy as np
@@ -37,10 +37,10 @@ def test_a_cpu_takes_no_more_than_makes_it_quicker(model):
 
 
 def test_the_hosts_memory_bounds_a_slab(model, tmp_path, monkeypatch):
-    """0.4 of what is available."""
+    """A slab takes at most 0.4 of the available memory."""
     meminfo = tmp_path / "meminfo"
     monkeypatch.setattr(slab, "_MEMINFO", meminfo)
-    assert fitting_slab(model, SHAPE) >= 4  # nothing is said
+    assert fitting_slab(model, SHAPE) >= 4  # the available memory is unknown
     meminfo.write_text("MemFree:  9999999 kB\nMemAvailable:  1 kB\n")
     assert fitting_slab(model, SHAPE) == 1
     kilobytes = slab_bytes(model, SHAPE, 2) / 0.4 / 1024

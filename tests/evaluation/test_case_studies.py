@@ -1,4 +1,4 @@
-"""The deck's case studies: which slice, which place, and what the figure holds."""
+"""The case studies of the deck: slice, place, and contents of the figure."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""evaluate.py's driver and what it leaves on disk."""
+"""The driver of evaluate.py and the files that it writes."""
 
 import csv
 import json

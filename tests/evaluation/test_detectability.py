@@ -1,4 +1,4 @@
-"""Detectability of lesions by method: from scans to rows."""
+"""Detectability of lesions by method, from scans to rows."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ METHODS = ["low dose", "full dose", "identity", "flat"]
 
 
 class Flat(nn.Module):
-    """The denoiser that leaves nothing of noise or lesion."""
+    """A denoiser that removes all noise and every lesion."""
 
     slices = smallest_edge = 1
     dtype = jnp.float32
@@ -35,7 +35,7 @@ FLAT = Denoiser("flat", Flat(), {}, Window(-1000, 1000))
 
 
 def matched(seed: int, slices: int = 12) -> MatchedScans:
-    """Tissue of 40 HU with white noise, 9 ROIs a slice, every other with a disk."""
+    """Return tissue of 40 HU with white noise, with 9 ROIs a slice, every second one with a disk."""
     random = np.random.default_rng(seed)
     middles = [EDGE // 2 + k * EDGE for k in range(3)]
     every = [Place(z, y, x) for z in range(slices) for y in middles for x in middles]
@@ -94,7 +94,7 @@ def test_where_nothing_is_left_nothing_is_found(rows) -> None:
 
 
 def test_slices_are_denoised_with_their_neighbours_and_only_where_regions_lie() -> None:
-    """A network that answers with the slice above."""
+    """The network returns the slice above."""
 
     class Above(nn.Module):
         slices, smallest_edge, dtype = 3, 1, jnp.float32

@@ -1,4 +1,4 @@
-"""Denoising volumes and scoring them."""
+"""Volumes as they are denoised and scored."""
 
 import dataclasses
 
@@ -111,7 +111,7 @@ def test_the_middle_of_a_series(series):
 
 
 def test_across_a_gap_there_are_no_neighbours(series):
-    """Slices on both sides of a missing one: 3D replicates the ends instead of mixing them."""
+    """At a missing slice, a 3D network replicates the ends instead of mixing both sides."""
     positions = tuple(p + (2.0 if k > 3 else 0.0) for k, p in enumerate(series.positions_mm))
     gap = dataclasses.replace(series, positions_mm=positions)
     model, features = trained(3), feature_network.load_feature_network("random", tap="relu1_2")

@@ -1,4 +1,4 @@
-"""Public functions say what they take: docstrings and full annotations."""
+"""Public functions have docstrings and full annotations."""
 
 import importlib
 import inspect

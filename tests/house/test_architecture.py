@@ -1,4 +1,4 @@
-"""Rules of the house that a machine can hold: who imports whom, sizes of files and functions."""
+"""Rules of the house that a machine can check: imports, sizes of files and of functions."""
 
 import ast
 import re
@@ -35,7 +35,7 @@ STREETS = [
 ]
 # The same inside `cpca_jax.data`.
 DATA_STREETS = ["dicom", "collections", "store"]
-# One module each knows an outside library.
+# Each outside library is known to a single module.
 ONLY_IN = {
     "pydicom": {"data/dicom/slice_file.py", "data/dicom/derived.py"},
     "nibabel": {"data/collections/nifti.py"},
@@ -134,7 +134,7 @@ def test_markup_stands_in_templates_only():
 
 @pytest.mark.parametrize("path", [*FILES, *BENCHMARKS], ids=lambda p: str(p.relative_to(CHECKOUT)))
 def test_defaults_are_keyword_only(path):
-    """A reader of a call sees what an optional argument is."""
+    """The reader of a call sees the names of its optional arguments."""
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             assert not node.args.defaults, f"{node.name} has a positional default"

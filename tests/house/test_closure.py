@@ -26,7 +26,7 @@ print(json.dumps(sorted(sys.modules)))
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run whose network is CPCA-3; its penalty is one that nobody knows."""
+    """Write a run with a CPCA-3 network and an unknown penalty, and return its folder."""
     folder = tmp_path_factory.mktemp("closure")
     experiment = tiny.configuration(folder, model__slices=3)
     networks = build_networks(experiment)

@@ -1,4 +1,4 @@
-"""The pages name what is there: files, names, flags, fields, sentences, and code that runs."""
+"""The pages are true: their files, names, flags, fields and sentences exist, and their code runs."""
 
 import importlib
 import re
@@ -21,7 +21,7 @@ from cpca_jax.simulation.calibration import Calibration
 from cpca_jax.simulation.physics import DEFAULT_SCANNER
 
 DOCS = CHECKOUT / "docs"
-# Not those that a reproduction wrote.
+# Pages that a reproduction wrote are left out.
 PAGES = [CHECKOUT / "README.md", *sorted(DOCS.rglob("*.md"))]
 PAGES = [page for page in PAGES if page.name != "report.md"]
 EMBEDDED = re.compile(r"<!-- file: ([\w./]+) -->\n```python\n(.*?)```\n", re.DOTALL)
@@ -81,7 +81,7 @@ def joined(text):
 
 @cache
 def flags(program):
-    """Return the flags of a program, or None where it is none of ours."""
+    """Return the flags of a program, or None where it is not part of the project."""
     if program in cli.PROGRAMS:
         return {"help", *importlib.import_module(f"cpca_jax.programs.{program}").PROGRAM.flags}
     path = CHECKOUT / "benchmarks" / "programs" / f"{program}.py"
@@ -128,7 +128,7 @@ def test_configurations_of_commands_can_be_loaded(page, monkeypatch):
 
 @every_page
 def test_fields_that_a_page_sets_exist(page):
-    """Both as `--config.group.field` and, in a sentence, as `group.field`."""
+    """A page may write `--config.group.field` or, in a sentence, `group.field`."""
     groups = "|".join(config.defaults())
     text = page.read_text()
     for path in re.findall(r"--config\.([a-z_]+(?:\.[a-z_]+)*)", text):
@@ -167,7 +167,7 @@ def test_every_template_is_shown():
 
 @pytest.fixture
 def rows(monkeypatch, tmp_path):
-    """The rows of docs/extending.md that are no files, registered for one test."""
+    """Register the rows of docs/extending.md that are no files, for one test."""
     tables = (cpca.adversarial, cpca.critics, cpca.inflations, cpca.protocols.PROTOCOLS)
     for table in tables:
         monkeypatch.setattr(table, "_rows", dict(table._rows))
@@ -206,7 +206,7 @@ def test_the_other_rows_work(rows, key):
 
 
 def sentences():
-    """The first column of the table of docs/networks.md, as regular expressions."""
+    """Return the first column of the table of docs/networks.md, as regular expressions."""
     text = (DOCS / "networks.md").read_text().split("| sentence | cause |\n")[1]
     shown = re.findall(r"^\| `(.+?)` \|", text.split("\n\n")[0], re.MULTILINE)
     return [re.sub(r"\b[A-Z]{2,}\b|\bN\b", ".+", re.escape(one)) for one in shown]

@@ -1,6 +1,6 @@
-"""Launch files: they parse, start train.py with flags it has, and start it again when it was stopped.
+"""Launch files: they parse, start train.py with its own flags, and start a stopped one again.
 
-The schedulers' own programs are stand-ins here, which note how they are called.
+The schedulers' own programs are stand-ins here, which note their calls.
 """
 
 import json
@@ -22,7 +22,7 @@ SCRIPTS = sorted(FOLDER.glob("*.sh"))
 FILES = sorted(path for path in FOLDER.iterdir() if path.suffix in {".sh", ".yaml"})
 AGAIN = [launch.STOPPED, launch.INTERRUPTED]
 
-# Notes its name and arguments as a line of JSON; then does what its part in a test is.
+# A program that notes its name and arguments as a line of JSON, and then plays its part in a test.
 STAND_IN = f"""#!{sys.executable}
 import json, os, sys
 from pathlib import Path
@@ -32,7 +32,7 @@ with (folder / "calls").open("a") as file:
 """
 SRUN = STAND_IN + 'sys.exit(int(os.environ["CODE"]))'
 SQUEUE = STAND_IN + 'print(os.environ["STATE"])'
-# A TPU that is there once created, until it is taken away.
+# A TPU that exists from its creation until it is taken away.
 GCLOUD = (
     STAND_IN
     + """
@@ -53,7 +53,7 @@ elif "train.py" in " ".join(arguments):
     sys.exit(255 if outcomes[0] == "taken" else outcomes[0])
 """
 )
-# Parses as train.py does and says what it got.
+# A program that parses its flags as train.py does and prints the result.
 PARSE = """
 import json, sys
 from cpca_jax.programs import train
@@ -87,7 +87,7 @@ launch.run(launch.Program(""), main)
 
 
 def stand_ins(folder, **programs):
-    """A folder for PATH with these programs in it."""
+    """Write these programs into a folder for PATH, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in programs.items():
         (folder / name).write_text(text)
@@ -101,7 +101,7 @@ def calls(folder):
 
 
 def bash(*arguments, path=None, cwd=CHECKOUT, **environment):
-    """What a script leaves, started with little more in its environment than `environment`."""
+    """Run a script with little more in its environment than `environment`; return its result."""
     found = f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"]
     return subprocess.run(
         ["bash", *map(str, arguments)],
@@ -152,7 +152,7 @@ def run_sky(folder):
 
 
 def commands(folder):
-    """The arguments of train.py in each launch file, as the scheduler would start it."""
+    """Return the arguments of train.py in each launch file, as its scheduler would start it."""
     run_slurm(folder / "slurm", arguments=["--config.train.seed=1"])
     run_tpu(
         folder / "tpu", 0, arguments=["--config.train.seed=1", "--config.data.kernels=('a b',)"]
@@ -240,7 +240,7 @@ def test_slurm_puts_a_stopped_training_back_into_the_queue(tmp_path, code, state
 
 
 def test_slurm_directives_are_seen_and_agree():
-    """Slurm reads them up to the first command only."""
+    """Slurm reads directives up to the first command only."""
     head = (FOLDER / "slurm.sh").read_text().partition("\nset -")[0]
     options = dict(
         line.removeprefix("#SBATCH --").partition("=")[::2]
@@ -317,11 +317,11 @@ def test_jobset_has_the_fields_that_matter():
 
 
 def test_jobset_starts_a_stopped_training_again():
-    """Every pod that ends fails its job at once; being stopped or moved never counts as a failure."""
+    """Every pod that ends fails its job at once; a stop or a move never counts as a failure."""
     template, one = container()
     assert template["backoffLimit"] == 0
     pod = template["template"]["spec"]
-    assert pod["restartPolicy"] == "Never"  # which a policy of failures demands
+    assert pod["restartPolicy"] == "Never"  # required by a policy of failures
     assert pod["terminationGracePeriodSeconds"] >= 60
     stopped, moved = template["podFailurePolicy"]["rules"]
     assert stopped == {
@@ -383,7 +383,7 @@ def test_local_processes_join_and_are_stopped_together(tmp_path):
 
 
 def test_local_processes_end_with_the_first_failure(tmp_path):
-    """Whichever of them it is."""
+    """The last of three processes fails here, and its exit code is returned."""
     program = tmp_path / "program.py"
     program.write_text("import sys\nsys.exit(2 if sys.argv[-1].endswith(',3,1') else 0)\n")
     arguments = (FOLDER / "local_processes.sh", "3", "--", program)

@@ -1,12 +1,12 @@
-"""No module needs what only POSIX systems have; a stand-in for running on Windows and macOS."""
+"""No module needs anything that only POSIX systems have; a stand-in for Windows and macOS."""
 
 import subprocess
 import sys
 
 from conftest import CHECKOUT
 
-# Imports every module of ours on a system that lacks these modules and names. The libraries come
-# first, because on Linux they may count on what Linux has.
+# A program that imports every module of the package without these modules and names. The libraries
+# come first, because on Linux they may rely on the features of Linux.
 IMPORT_ALL = """
 import importlib, os, signal, sys
 for library in sys.argv[1].split(","):

@@ -30,7 +30,7 @@ LINK = re.compile(r"\]\(([\w./]+)#L(\d+) '([^']+)'\)")
 
 
 def test_links_to_lines_lead_to_what_they_say():
-    """A link's title is a piece of the line it leads to."""
+    """The title of a link is part of the line that the link leads to."""
     links = LINK.findall((CHECKOUT / "README.md").read_text())
     assert len(links) >= 20
     for path, number, token in links:

@@ -1,4 +1,4 @@
-"""From DICOM folders and phantoms to stores."""
+"""Stores from DICOM folders and from phantoms."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ def prepare_collection(source, output, *, test=(), validation=(), seed=0, **opti
 
 @pytest.fixture
 def collection(tmp_path):
-    """Three patients of a public collection and a private one, all pairs."""
+    """Write pairs of three patients of a public collection and of a private one."""
     root = tmp_path / "in"
     for patient in ("L001", "L002", "C003"):
         fake_dicom.write_pair(root / patient, PatientID="Anonymous")
@@ -87,7 +87,7 @@ def test_what_cannot_be_used_is_said_and_the_rest_goes_on(tmp_path, collection):
     assert any("L001 B30f 3 mm: noise is" in line and "swapped" in line for line in lines)
     assert any(line.startswith("refused: CT.0003.IMA: PixelData has") for line in lines)
     assert "left out: 1 files of another kind" in lines
-    # Splits are made of what is left: two patients are training and test.
+    # The remaining patients are split: two patients are training and test.
     assert sorted(one.split for one in made.series) == ["test", "train"]
 
 
@@ -115,7 +115,7 @@ def test_unknown_patients_are_refused_before_pixels_are_read(tmp_path, collectio
 
 
 def test_one_study_is_in_one_split(tmp_path):
-    """Blank identifiers: folders stand for patients, and two are visits of one."""
+    """Identifiers are blank, so folders stand for patients, and two are visits of one."""
     for visit in ("visit1", "visit2"):
         fake_dicom.write_pair(tmp_path / "in" / visit, PatientID="", StudyInstanceUID="1.2.3")
     with pytest.raises(ConfigError, match="share a StudyInstanceUID and are in splits"):
@@ -130,7 +130,7 @@ def test_output_in_the_input_is_refused(tmp_path, collection):
 
 
 def test_nifti_volumes_become_a_store(tmp_path):
-    """Pairs in HU; what is not HU is said, and the rest goes on."""
+    """Pairs in HU are stored; a volume in other units is reported, and the rest goes on."""
 
     def write(name, volume):
         image = nibabel.Nifti1Image(volume.transpose(2, 1, 0), np.diag([-0.7, -0.7, 3.0, 1.0]))
@@ -309,7 +309,7 @@ def test_real_collection(tmp_path, real_data):
     }
     assert [one.patient for one in made.split("test")] == ["L096"]
     for one in made.series:
-        # Nothing but noise lies between the two dose levels: hardly a mean, no shift.
+        # The two dose levels differ by noise only: hardly in their means, and by no shift.
         tissue = (one.full > -200) & (one.full < 300)
         difference = (one.low.astype(float) - one.full)[tissue]
         assert abs(difference.mean()) < 0.05 * difference.std()

@@ -1,4 +1,4 @@
-"""An interrupted preparation goes on, and gives the store that an uninterrupted one gives."""
+"""An interrupted preparation goes on, and gives the same store as an uninterrupted one."""
 
 import gc
 import os
@@ -39,7 +39,7 @@ def prepare_collection(collection, output, **options):
 
 
 class Interrupting:
-    """Reads series, is interrupted at the one of this number, and counts."""
+    """A counting reader of series that is interrupted at the series of this number."""
 
     def __init__(self, monkeypatch, *, at=None):
         self.read, self.count, self.at = Series.read, 0, at
@@ -129,7 +129,7 @@ def test_changed_flags_are_not_mixed(tmp_path, monkeypatch):
         made = prepare_collection(root, tmp_path / "out", simulate_dose=0.25)
     assert reader.count == 3
     assert {one.dose for one in made.series} == {0.25}
-    # Another split of the same series: nothing to read, and the new split stands.
+    # With another split of the same series nothing is read, and the new split holds.
     interrupt(monkeypatch, root, tmp_path / "b", 2, simulate_dose=0.5)
     choice = SplitChoice(test=["L001"])
     again = prepare_collection(root, tmp_path / "b", simulate_dose=0.5, choice=choice)

@@ -1,4 +1,4 @@
-"""The page about a preparation: complete, self-contained, nothing of a patient in it."""
+"""The page about a preparation: complete, self-contained, without attributes of patients."""
 
 import base64
 import re
@@ -15,7 +15,7 @@ from cpca_jax.preparation import prepare, store_page
 
 @pytest.fixture
 def collection(tmp_path):
-    """Pairs, a patient with full dose only, and more refused files than the console lists."""
+    """Write pairs, a patient with full dose only, and more bad files than the console lists."""
     root = tmp_path / "in"
     for patient in ("L001", "L002", "L003", "L148"):
         fake_dicom.write_pair(root / patient, PatientID=patient)

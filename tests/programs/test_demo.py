@@ -1,4 +1,4 @@
-"""The demo's order; that it runs as a whole is a step of CI."""
+"""The order of the demo, which CI also runs as a whole."""
 
 from types import SimpleNamespace
 
@@ -11,7 +11,7 @@ from cpca_jax.training import cascade
 
 
 def test_a_stop_ends_the_demo(tmp_path, monkeypatch):
-    """Else CPCA-3 would start from half a CPCA-1."""
+    """Otherwise CPCA-3 would start from a half-trained CPCA-1."""
     trained = []
 
     def train(experiment, folder):

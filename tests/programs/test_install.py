@@ -33,7 +33,7 @@ print(cpca.evaluate([flat, deep], store, protocol="deck", slices=1))
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """A virtual environment with the package, and a folder to work in."""
+    """Return a virtual environment with the package, and a folder to work in."""
     folder = tmp_path_factory.mktemp("installed")
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     python = folder / "venv" / "bin" / "python"
@@ -88,7 +88,7 @@ def test_it_is_typed_and_has_no_broken_jax(environment):
 
 
 def test_an_editable_install_uses_the_checkout(environment):
-    """Last, because it takes the place of the other."""
+    """This test comes last, because it replaces the other installation."""
     install = ("-m", "pip", "install", "--quiet", "--no-deps", "--editable", CHECKOUT)
     assert run(environment, "python", *install).returncode == 0
     program = "import cpca_jax.configs.deck as deck; print(deck.__file__)"

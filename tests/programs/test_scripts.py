@@ -43,7 +43,7 @@ def test_help_says_how_to_call_it(script):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_comes_without_jax(script):
-    """And within a second, from the fastest of three starts."""
+    """The help also comes within a second, in the fastest of three starts."""
     program = f"import sys, runpy\nsys.argv = [{script!r}, '--help']\ntry:\n    runpy.run_path({script!r}, run_name='__main__')\nexcept SystemExit: pass\nassert 'jax' not in sys.modules\n"
     seconds = []
     for _ in range(3):
@@ -97,7 +97,7 @@ def test_the_commands_first_lines_are_those_of_the_programs():
 
 
 def test_the_command_lists_its_programs_without_jax():
-    """`cpca`, as an installation starts it."""
+    """The command is `cpca`, as an installation starts it."""
     program = "import sys\nfrom cpca_jax import cli\nsys.argv[0] = 'cpca'\ntry:\n    cli.main()\nfinally:\n    assert 'jax' not in sys.modules and 'absl' not in sys.modules\n"
     for arguments in ((), ("--help",)):
         result = call("-c", program, *arguments)
@@ -133,7 +133,7 @@ def test_a_plugin_that_cannot_be_loaded_is_one_line(tmp_path, text, said):
 
 
 def test_a_plugin_is_loaded_before_the_configuration(tmp_path):
-    """Wherever its flag stands: a configuration may use what it registers."""
+    """Its flag may stand anywhere, because a configuration may use the rows that it registers."""
     (tmp_path / "one.py").write_text("import cpca_jax\ncpca_jax.seen = 'one'\n")
     (tmp_path / "two.py").write_text("import cpca_jax\ncpca_jax.seen += ' two'\n")
     (tmp_path / "own.py").write_text(
@@ -169,7 +169,7 @@ def test_a_missing_store_is_one_line(tmp_path):
 
 
 def test_an_address_is_not_taken_for_a_folder(tmp_path):
-    """Path("gs://bucket") is the local folder "gs:"."""
+    """For pathlib, Path("gs://bucket") lies in the local folder "gs:"."""
     told = "must be a folder or a file; a bucket can be mounted as one (docs/scaling.md)"
     runs = call(
         CHECKOUT / "evaluate.py", "--runs=a,gs://bucket/b", "--store=s", "--output=o", cwd=tmp_path
@@ -225,7 +225,7 @@ def test_an_experiment_is_no_reproduction(tmp_path):
 
 @pytest.mark.slow
 def test_the_whole_path_by_commands(store, tmp_path):
-    """train, transfer, evaluate on a small store, with VGG16's real weights, from anywhere."""
+    """The commands train, transfer and evaluate on a small store, with VGG16's real weights."""
     sizes = ["--config.data.patch=20", "--config.data.batch=2", "--config.train.steps=2"]
     sizes += ["--config.train.steps_per_epoch=2", f"--config.data.store={store}"]
     train = CHECKOUT / "train.py"

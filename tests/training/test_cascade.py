@@ -1,4 +1,4 @@
-"""Training stage by stage: what stays, what is added, which slices it is trained on."""
+"""Training stage by stage: kept and added parameters, and the slices of each stage."""
 
 import dataclasses
 import json
@@ -78,7 +78,7 @@ def test_each_stage_is_a_run_that_can_be_evaluated(trained, store):
 
 
 def test_the_second_stage_learns_from_the_hardest_slices(trained, store):
-    """Which ones is recomputed by hand; a quarter of two series of seven slices is four."""
+    """The slices are recomputed by hand; a quarter of two series of seven slices is four."""
     model = load_run(trained / "stage1")
     series = open_store(store).split("train")
     errors = {}
@@ -101,7 +101,7 @@ def test_run_again_it_passes_over_what_is_done(trained, store):
 
 
 def test_an_interrupted_second_stage_goes_on_as_if_it_had_not_been(store, trained, tmp_path):
-    """Two of three steps, then all three: the same parameters, bit for bit."""
+    """Two of three steps and then all three give the same parameters, bit for bit."""
     shutil.copytree(trained / "stage1", tmp_path / "run" / "stage1")
     second = stage(store, 2, tmp_path / "run")
     two = dataclasses.replace(second, train=dataclasses.replace(second.train, steps=2))

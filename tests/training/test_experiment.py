@@ -1,4 +1,4 @@
-"""From a configuration to the data it trains and validates on."""
+"""The data that a configuration trains and validates on."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The loop: resuming is exact, however the run ended; and what it refuses."""
+"""The loop: resuming is exact after any kind of end, and bad inputs are refused."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reference(store, tmp_path_factory):
-    """An uninterrupted run of six steps."""
+    """Train an uninterrupted run of six steps."""
     run = tmp_path_factory.mktemp("loop") / "run"
     loop.train(tiny.configuration(store, train__checkpoint_every=1), run)
     return run
@@ -77,7 +77,7 @@ def test_stopped_and_resumed_equals_uninterrupted(store, reference, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("wait_for", ["1", "2", "4"])
 def test_killed_and_run_again_equals_uninterrupted(store, reference, tmp_path, wait_for):
-    """SIGKILL while it trains, then the same command: bit for bit the same parameters."""
+    """A SIGKILL in training and the same command again give the same parameters, bit for bit."""
     run, file = tmp_path / "run", tmp_path / "config.json"
     file.write_text(config.to_json(tiny.configuration(store, train__checkpoint_every=1)))
     command = [sys.executable, "-c", RUNNER, str(file), str(run)]
@@ -161,7 +161,7 @@ def test_no_sound_checkpoint_left_is_not_silently_a_new_run(store, tmp_path):
 
 @pytest.mark.parametrize("slices", [3, 5])
 def test_transfer_starts_exactly_where_2d_ended(store, reference, tmp_path, slices):
-    """Validation before the first fine-tuning step is the 2D run's last; both players carried."""
+    """The first validation equals the 2D run's last, and both players are carried over."""
     run = tmp_path / "run"
     changes = {"transfer__run": str(reference), "model__slices": slices, "train__steps": 1}
     loop.train(tiny.configuration(store, **changes), run)

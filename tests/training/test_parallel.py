@@ -26,9 +26,9 @@ from cpca_jax.training.experiment import assemble
 from cpca_jax.training.feed import Feeder
 from cpca_jax.training.start import starting_state
 
-# A large epsilon: else Adam's first steps turn rounding of tiny gradients into whole steps.
+# A large epsilon, because Adam's first steps would otherwise turn rounding of tiny gradients into whole steps.
 CHANGES = {"data__batch": 8, "train__epochs": 1, "optim__epsilon": 1e-3}
-# Sums over the batch are taken in another order; nothing else differs.
+# Only the order of the sums over the batch differs.
 CLOSE = {"atol": 1e-5, "rtol": 0}
 
 
@@ -58,7 +58,7 @@ def assert_close(found, wanted):
 
 @pytest.fixture(scope="module")
 def alone(store, tmp_path_factory):
-    """The training on one device."""
+    """Train on one device."""
     run = tmp_path_factory.mktemp("alone") / "run"
     loop.train(tiny.configuration(store, **CHANGES), run)
     return weights(run)
@@ -76,7 +76,7 @@ def test_however_it_is_computed_the_training_is_the_same(store, tmp_path, alone,
 
 
 def test_devices_exchange_sums_of_gradients_and_nothing_else(store):
-    """No map of activations travels: the compiled step has no other collective."""
+    """The compiled step has no other collective, so that no activations are exchanged."""
     experiment = tiny.configuration(store, **CHANGES, model__slices=3)
     step, arguments = step_and_arguments(experiment, choose_devices(8, wanted=4))
     text = step.lower(*arguments).compile().as_text()
@@ -94,7 +94,7 @@ def step_and_arguments(experiment, placement):
 
 
 def test_parts_on_devices_add_up_to_the_batch(store, tmp_path):
-    """r1 draws no random points, so nothing but rounding may differ."""
+    """The penalty r1 draws no random points, so that only rounding may differ."""
     experiment = tiny.configuration(store, **CHANGES, loss__penalty="r1")
     loop.train(experiment, tmp_path / "whole")
     loop.train(compute(experiment, accumulate=2, devices=4), tmp_path / "parts")
@@ -117,7 +117,7 @@ def test_parts_add_up_written_out_and_in_a_loop(unroll):
 
 
 def test_each_part_draws_its_own_random_points():
-    """Else a penalty's points would be the same in every part."""
+    """Otherwise the points of a penalty would be the same in every part."""
 
     def loss(params, data, key):
         drawn = jax.random.uniform(key)
@@ -130,7 +130,7 @@ def test_each_part_draws_its_own_random_points():
 
 
 def test_a_batch_in_parts_takes_less_memory(store):
-    """The point of it."""
+    """Less memory is the purpose of the parts."""
     experiment = tiny.configuration(store, **CHANGES)
 
     def temporary(**changes):
@@ -161,7 +161,7 @@ def test_a_batch_that_devices_cannot_share_is_refused():
 
 
 def test_shares_of_processes_cover_the_batch():
-    """Shares are as large as a process's devices are many."""
+    """The share of a process is proportional to the number of its devices."""
     shares = [share_of(8, [0, 0, 0, 1], process) for process in (0, 1)]
     assert shares == [slice(0, 6), slice(6, 8)]
 
@@ -180,7 +180,7 @@ print("stopped at", int(state.step))
 
 
 def start(store, run, changes):
-    """Two processes of one training."""
+    """Start two processes of one training."""
     address = f"localhost:{free_port()},2"
     text = PROCESS.format(
         checkout=str(CHECKOUT),
@@ -218,7 +218,7 @@ def test_two_processes_train_what_one_does(store, tmp_path, alone):
 
 
 def test_a_signal_to_one_process_stops_all_at_the_same_step(store, tmp_path):
-    """As when one machine of several is taken away; run again they go on."""
+    """This happens when one of several machines is taken away; run again, the processes go on."""
     changes = CHANGES | {"compute__devices": 2, "train__steps": 100_000, "train__log_every": 2}
     run = tmp_path / "run"
     both = start(store, run, changes)

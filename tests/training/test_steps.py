@@ -55,8 +55,8 @@ def test_one_step_moves_both_players_and_logs_every_term(features, tmp_path, key
 
 
 def test_the_step_is_critic_updates_then_one_generator_update(features, tmp_path, key):
-    """The same by hand with optax.adam: an oracle for order, signs and rates."""
-    # A large epsilon: else Adam's first step turns rounding of tiny gradients into whole steps.
+    """The oracle for order, signs and rates is the same step by hand with optax.adam."""
+    # A large epsilon, because Adam's first step would otherwise turn rounding of tiny gradients into whole steps.
     _, networks, objective, start, batches, step = setup(features, tmp_path, optim__epsilon=1e-3)
     after, _ = step(start, batches, features.params, key)
     low, full = (objective.window.normalise(v)[..., None] for v in (batches.low, batches.full))

@@ -84,7 +84,7 @@ def test_a_wrong_tree_is_refused_with_all_names_and_shapes(key):
 
 
 def test_a_kernel_is_never_grown_along_another_axis():
-    """(3, 3, 1, 32) to (3, 3, 3, 32) lacks no leading axis: refused, not guessed."""
+    """A change from (3, 3, 1, 32) to (3, 3, 3, 32) lacks no leading axis, and is refused."""
     source = {"kernel": jnp.zeros((3, 3, 1, 32))}
     for shape in [(3, 3, 3, 32), (3, 3, 3, 1, 16), (3, 1, 3, 1, 32)]:
         with pytest.raises(CheckpointError, match="kernel"):

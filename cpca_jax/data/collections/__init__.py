@@ -1,1 +1,1 @@
-"""Collections of scans on disk: which files they are, how doses are paired and patients split."""
+"""Collections of scans on disk: their files, the pairs of doses and the splits of patients."""

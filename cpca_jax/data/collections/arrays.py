@@ -1,7 +1,7 @@
 """Scans in files that hold nothing but numbers: NumPy arrays, PNG, HDF5.
 
-The file's name or its folders tell patient and dose, a sidecar may tell the rest. What nobody
-tells stays unknown: no pixel size and no distance of slices is made up.
+The file's name or its folders tell patient and dose, and a sidecar may tell the rest. Everything
+else stays unknown: no pixel size and no distance of slices is made up.
 """
 
 import abc
@@ -28,14 +28,14 @@ class ArrayScan(abc.ABC):
     """A scan of numbers; a `Scan` but for the layout's own `values`.
 
     Attributes:
-        name: of the scan, without what tells dose and slice; tells the patient.
-        above: names of the folders that it lies in, the collection's own first.
+        name: the name of the scan, without dose and slice; it tells the patient.
+        above: the names of the folders that it lies in, the collection's own first.
         arrays: the files of the pixels.
         shape: (z, y, x).
-        numbers: of the slices, ascending.
+        numbers: the numbers of the slices, ascending.
         in_order: whether slices with consecutive numbers are neighbours.
-        dose_level: `folders.FULL`, `folders.LOW`, or None where nothing tells.
-        beside: what the sidecar says.
+        dose_level: `folders.FULL`, `folders.LOW`, or None where nothing tells it.
+        beside: the contents of the sidecar.
         slope: HU per stored unit where the sidecar does not say.
         intercept: HU of a stored 0, likewise.
     """
@@ -61,44 +61,44 @@ class ArrayScan(abc.ABC):
 
     @property
     def patient(self) -> str:
-        """What the sidecar says, or else the name and the folders."""
+        """The patient of the sidecar, or else of the name and the folders."""
         return self.beside.patient or folders.patient_of_volume(self.name, self.above)
 
     @property
     def kernel(self) -> str:
-        """What the sidecar says, or "unknown"."""
+        """The kernel of the sidecar, or "unknown"."""
         return self.beside.kernel
 
     @property
     def thickness_mm(self) -> float:
-        """What the sidecar says, or 0."""
+        """The slice thickness of the sidecar, or 0."""
         return self.beside.thickness_mm
 
     @property
     def spacing_mm(self) -> tuple[float, float] | None:
-        """What the sidecar says, or None."""
+        """The distances of rows and of columns (y, x) of the sidecar, or None."""
         return self.beside.spacing_mm
 
     @property
     def placement(self) -> Placement:
-        """See `Scan.placement`."""
+        """The meaning of `positions_mm`, see `Scan.placement`."""
         if self.beside.interval_mm is not None:
             return "measured"
         return "ordered" if self.in_order else "single"
 
     @property
     def positions_mm(self) -> tuple[float, ...]:
-        """Numbers times the sidecar's interval; without one, the numbers."""
+        """The slices' numbers times the sidecar's interval; without one, the numbers."""
         return tuple(number * (self.beside.interval_mm or 1.0) for number in self.numbers)
 
     @property
     def frame(self) -> Frame | None:
-        """None: arrays have no place in the patient."""
+        """The constant None: arrays have no place in the patient."""
         return None
 
     @property
     def label(self) -> str:
-        """See `Scan.label`."""
+        """The scan in messages, see `Scan.label`."""
         return label_of(self.patient, self.kernel, self.thickness_mm)
 
     @property
@@ -109,7 +109,7 @@ class ArrayScan(abc.ABC):
 
     @property
     def study(self) -> str:
-        """Unknown."""
+        """The constant "": the study is unknown."""
         return ""
 
     @property
@@ -136,7 +136,7 @@ class ArrayScan(abc.ABC):
         slope = self.slope if self.beside.slope is None else self.beside.slope
         intercept = self.intercept if self.beside.intercept is None else self.beside.intercept
         volume, ends = np.empty(self.shape, np.int16), np.empty((len(stored), 2))
-        # Slice by slice: float64 copies would be four times the volume.
+        # Slice by slice, because a float64 copy would be four times the volume.
         for z, values in enumerate(stored):
             hu = values.astype(np.float64) * slope + intercept
             ends[z] = hu.min(), hu.max()
@@ -157,7 +157,7 @@ def open_npy(path: Path, axes: str) -> Num[np.ndarray, "..."]:
         VolumeError: the file is damaged, holds objects, or has other axes.
     """
     try:
-        # Unlike np.load, this opens no archive and no pickle.
+        # Unlike np.load, this function opens no archive and no pickle.
         array: Num[np.ndarray, ...] = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or "is damaged or holds objects"
@@ -167,16 +167,16 @@ def open_npy(path: Path, axes: str) -> Num[np.ndarray, "..."]:
 
 
 def require_numbers(name: str, dtype: np.dtype, shape: Sequence[int], axes: str) -> None:
-    """Refuse arrays that are no numbers, or have other axes.
+    """Refuse arrays that hold no numbers, or have other axes.
 
     Args:
-        name: base name of the file, for the message.
-        dtype: of the array.
-        shape: of the array.
+        name: the base name of the file, for the message.
+        dtype: the dtype of the array.
+        shape: the shape of the array.
         axes: the axes that it must have, such as "z y x".
 
     Raises:
-        VolumeError: naming what was found.
+        VolumeError: the array is such; the message names its dtype or shape.
     """
     if dtype.kind not in "iuf":
         raise VolumeError(f"{name}: holds {dtype}, must hold whole or floating-point numbers")

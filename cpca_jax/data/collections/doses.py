@@ -1,4 +1,4 @@
-"""Whether the pixels of a pair are two dose levels: the low dose must be the noisier one."""
+"""A check that the pixels of a pair are two dose levels: the low dose must be the noisier one."""
 
 import numpy as np
 from jaxtyping import Bool, Shaped
@@ -6,29 +6,29 @@ from jaxtyping import Bool, Shaped
 from cpca_jax.errors import ScanError
 from cpca_jax.types import VolumeHU
 
-# Noise of the full and of the low dose, or before and after denoising, HU.
+# The noise of the full and of the low dose, or before and after denoising, HU.
 Noise = tuple[float, float]
 
-# Soft tissue: what lies between is neither air nor bone, and is not clipped at -1024 HU.
+# The range of soft tissue: neither air nor bone, and not clipped at -1024 HU.
 _TISSUE_HU = (-200, 300)
 _FEWEST_PIXELS = 100
 _SLICES_COMPARED = 8
-# A quarter of the dose doubles the noise (measured on AAPM-Mayo: 2.0 to 2.2); anything near
-# 1 is not another dose.
+# A quarter of the dose doubles the noise (measured on AAPM-Mayo: 2.0 to 2.2); a ratio
+# near 1 is no other dose.
 _LEAST_NOISE_RATIO = 1.1
 # Means over blocks are hardly touched by noise. Their correlation is 0.9999 and more between the
 # doses of the AAPM-Mayo pairs, and 0.74 at most between patients; a shift by one slice is not
-# seen (0.9996 where slices are 2 mm apart), which is what positions are compared for.
+# visible (0.9996 where slices are 2 mm apart), and is found by comparing positions.
 _BLOCK = 8
 _SHOWN_HU = (-1000, 500)
 _LEAST_AGREEMENT = 0.9
 
 
 def dose_fraction(patient: str) -> float:
-    """Which share of the full dose the low-dose images of a collection stand for.
+    """Return the share of the full dose that the low-dose images of a patient stand for.
 
-    A tenth for the chests (C121) of LDCT-and-Projection-data, else a quarter; no attribute
-    of the files says so (collection page, doi 10.7937/9NPB-2637).
+    The share is a tenth for the chests (C121) of LDCT-and-Projection-data, else a quarter; no
+    attribute of the files says so (collection page, doi 10.7937/9NPB-2637).
     """
     return 0.1 if patient.startswith("C") else 0.25
 
@@ -37,16 +37,16 @@ def check_doses(label: str, full: VolumeHU, low: VolumeHU) -> Noise:
     """Refuse pairs whose pixels cannot be two dose levels.
 
     Args:
-        label: the pair's, for messages.
-        full: full dose in HU (z y x).
-        low: low dose of the same slices.
+        label: the pair in messages.
+        full: the full dose in HU (z y x).
+        low: the low dose of the same slices.
 
     Returns:
-        Median high-frequency noise in soft tissue of the full and of the low dose, HU.
+        The median high-frequency noise in soft tissue of the full and of the low dose, HU.
 
     Raises:
-        ScanError: equal slices, no soft tissue, different anatomy, or a low dose that is
-            not noisier.
+        ScanError: slices are equal, show no soft tissue or different anatomy, or the low dose
+            is not noisier.
     """
     same = [z for z in range(len(full)) if np.array_equal(full[z], low[z])]
     if same:
@@ -77,11 +77,11 @@ def measure_noise(full: VolumeHU, low: VolumeHU) -> Noise | None:
     """Compare the noise of two dose levels in the soft tissue of a few slices.
 
     Args:
-        full: full dose in HU (z y x).
-        low: low dose of the same slices.
+        full: the full dose in HU (z y x).
+        low: the low dose of the same slices.
 
     Returns:
-        Median high-frequency noise of the full and of the low dose in HU, or None where
+        The median high-frequency noise of the full and of the low dose in HU, or None where
         no slice shows soft tissue.
     """
     pairs = [noise_of_slice(full[z], low[z]) for z in _places(full)]
@@ -95,14 +95,14 @@ def measure_noise(full: VolumeHU, low: VolumeHU) -> Noise | None:
 def noise_of_slice(
     one: Shaped[np.ndarray, "y x"], other: Shaped[np.ndarray, "y x"]
 ) -> Noise | None:
-    """Noise of a slice and of its twin in the same soft tissue.
+    """Measure the noise of a slice and of its twin in the same soft tissue.
 
     Args:
-        one: in HU.
+        one: the slice in HU.
         other: the same slice at another dose, or denoised.
 
     Returns:
-        High-frequency noise of both in HU, or None where there is hardly any soft tissue.
+        The high-frequency noise of both in HU, or None where there is hardly any soft tissue.
     """
     # The mean of the two treats them alike, so that swapping them swaps the answer.
     mean = (one.astype(np.float32) + other) / 2
@@ -113,19 +113,19 @@ def noise_of_slice(
 
 
 def noise_sd_hu(image: Shaped[np.ndarray, "y x"], where: Bool[np.ndarray, "y x"]) -> float:
-    """Standard deviation of the noise at the highest frequencies, robust against anatomy.
+    """Estimate the noise at the highest frequencies, robustly against anatomy.
 
     The second difference along y of the second difference along x leaves nothing of planes
     and edges along the axes (Immerkaer, CVIU 64, 1996, whose mean of absolute values is
-    replaced by the median absolute deviation). Equal to the standard deviation for white
-    noise; below it for CT, whose noise is weak at the highest frequencies.
+    replaced by the median absolute deviation). The estimate is the standard deviation for white
+    noise, and below it for CT, whose noise is weak at the highest frequencies.
 
     Args:
-        image: in HU.
-        where: the pixels to look at; the outermost are left out.
+        image: the slice in HU.
+        where: the pixels to measure; the outermost are left out.
 
     Returns:
-        HU.
+        The estimate in HU.
     """
     values = image.astype(np.float32)
     values = values[2:] - 2 * values[1:-1] + values[:-2]
@@ -136,12 +136,12 @@ def noise_sd_hu(image: Shaped[np.ndarray, "y x"], where: Bool[np.ndarray, "y x"]
 
 
 def _places(volume: VolumeHU) -> list[int]:
-    """The slices that are compared, spread over the volume."""
+    """Return the indices of the slices to compare, spread over the volume."""
     return sorted({int(z) for z in np.linspace(0, len(volume) - 1, _SLICES_COMPARED)})
 
 
 def _agreement(full: VolumeHU, low: VolumeHU) -> float:
-    """Correlation of block means of both dose levels; 1 where there is nothing to compare."""
+    """Return the correlation of both doses' block means; 1 where there is nothing to compare."""
     places = _places(full)
     means = [_block_means(side[places]).ravel() for side in (full, low)]
     if min(mean.size for mean in means) < 2 or min(mean.std() for mean in means) == 0:

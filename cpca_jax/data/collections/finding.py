@@ -24,11 +24,12 @@ def find_each(
 
     Args:
         sources: the files or groups.
-        scans_of: the scans in one of them; raises VolumeError where it cannot be used.
+        scans_of: the function that returns the scans of one source; it raises VolumeError where the
+            source cannot be used.
         root: the folder that is searched, for messages.
         what: a name for one source in messages, such as "NIfTI volume".
-        track: shows progress.
-        refused: messages on files that are in none of the sources.
+        track: the display of progress.
+        refused: the messages on files that are in none of the sources.
 
     Returns:
         The scans in the order of the sources, and a message for each source that is refused.
@@ -50,7 +51,7 @@ def find_each(
 
 
 def left_out(listed: Listing, used: int) -> dict[str, int]:
-    """Return `FoundScans.left_out` where `used` of the listed files are of the collection."""
+    """Return `FoundScans.left_out` where `used` of the listed files belong to the collection."""
     return {FOREIGN: len(listed.paths) - used, PROJECTIONS: listed.projections}
 
 
@@ -58,7 +59,7 @@ def require_no_level(kind: str, level: str | None) -> None:
     """Refuse a dose level for a folder whose files always tell their own.
 
     Raises:
-        ConfigError: there is one.
+        ConfigError: a dose level is given.
     """
     if level:
         raise ConfigError(

@@ -1,8 +1,8 @@
 """HDF5 files of pairs: one dataset of low dose and one of full dose, HU, (n y x) each.
 
-The low dose is called data, input, low, quarter or ldct, the full dose label, target, full or
-ndct. What n counts is not said, and such files often hold shuffled slices: no slice is another's
-neighbour, unless the sidecar NAME.json tells their distance.
+The low dose is named data, input, low, quarter or ldct, the full dose label, target, full or ndct.
+The meaning of n is not stated, and such files often hold shuffled slices: no slice is the
+neighbour of another, unless the sidecar NAME.json tells their distance.
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ class Hdf5Scan(ArrayScan):
 
 
 def is_hdf5(path: Path) -> bool:
-    """Return whether a file is called like an HDF5 file."""
+    """Tell whether a file has the name of an HDF5 file."""
     return path.name.lower().endswith(SUFFIXES)
 
 
@@ -58,8 +58,8 @@ def find_hdf5(root: Path, *, listed: Listing, level: str | None, track: Track) -
         Two scans for each file.
 
     Raises:
-        VolumeError: none can be used.
-        ConfigError: a dose level is given; the datasets' names tell it.
+        VolumeError: no scan can be used.
+        ConfigError: a dose level is given, although the datasets' names tell it.
     """
     require_no_level("HDF5", level)
     paths = [path for path in listed.paths if is_hdf5(path)]
@@ -105,7 +105,7 @@ def _dataset(path: Path, file: Any, level: str) -> Any:
             f"{', '.join(_NAMES[level])}"
         )
     (name,) = names
-    # A link, external storage or a virtual dataset would read a file that the user did not give.
+    # A link, external storage or a virtual dataset would lead to a file that the user did not give.
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise VolumeError(f"{path.name}: {name} is a link, must be a dataset")
     dataset = file[name]

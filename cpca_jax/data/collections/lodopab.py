@@ -1,13 +1,13 @@
 """LoDoPaB-CT: ground truth slices in HDF5 (Leuschner et al., Sci Data 8:109, 2021).
 
-    ground_truth_train_000.hdf5   "data": float32 (128, 362, 362) in [0, 1]; the last file fewer
-    patient_ids_rand_train.csv    one number a line: whose slice it is, of all files in turn
+    ground_truth_train_000.hdf5   "data": float32 (128, 362, 362) in [0, 1]; fewer in the last file
+    patient_ids_rand_train.csv    one line for each slice of all files in turn: the patient's number
 
-Stored is the attenuation mu / mu(3071 HU) with mu(HU) = (mu_water - mu_air) HU / 1000 +
+The stored value is the attenuation mu / mu(3071 HU) with mu(HU) = (mu_water - mu_air) HU / 1000 +
 mu_water, mu_water = 20 / m and mu_air = 0.02 / m, so that mu(3071 HU) = 81.35858 / m
 (create_dataset.py of jleuschn/lodopab_tech_ref). The slices are 26 cm wide and in no order:
-they are single, never neighbours. The low dose is sinograms (observation_*.hdf5), which are
-not read; it has to be simulated.
+they are single, never neighbours. The low dose consists of sinograms (observation_*.hdf5), which
+are not read; it has to be simulated.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ class LodopabScan(ScanFacts):
     """The slices of one patient, by their numbers.
 
     Attributes:
-        slices: ascending.
+        slices: the slices, ascending.
     """
 
     slices: tuple[LodopabSlice, ...]
@@ -82,7 +82,7 @@ class LodopabScan(ScanFacts):
 
 
 def is_lodopab(path: Path) -> bool:
-    """Return whether a file is called like a ground-truth file of LoDoPaB."""
+    """Tell whether a file has the name of a ground-truth file of LoDoPaB."""
     return bool(_FILE.fullmatch(path.name))
 
 
@@ -94,7 +94,7 @@ def find_lodopab(root: Path, *, listed: Listing, level: str | None, track: Track
         and each of LoDoPaB's parts (train, validation, test) counts as one patient.
 
     Raises:
-        VolumeError: a file is damaged or of another shape, or there is none.
+        VolumeError: there is no usable file, or a table of patients is damaged.
     """
     paths = [path for path in listed.paths if is_lodopab(path)]
     if not paths:
@@ -123,14 +123,14 @@ def find_lodopab(root: Path, *, listed: Listing, level: str | None, track: Track
 
 
 def to_hu(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """LoDoPaB's values in [0, 1] to HU: 1000 (v mu_max - mu_water) / (mu_water - mu_air)."""
+    """Convert values v in [0, 1] to HU: 1000 (v mu_max - mu_water) / (mu_water - mu_air)."""
     attenuation = values.astype(np.float64) * MU_MAX
     hu: Float[np.ndarray, "*shape"] = 1000 * (attenuation - MU_WATER) / (MU_WATER - MU_AIR)
     return hu
 
 
 def part_of(patient: str) -> str | None:
-    """LoDoPaB's own split of a patient of this module, or None for any other."""
+    """Return LoDoPaB's own split of a patient of this module, or None for any other patient."""
     match = re.fullmatch(r"lodopab-(train|validation|test)(-\d+)?", patient)
     return match[1] if match else None
 

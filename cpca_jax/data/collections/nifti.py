@@ -1,9 +1,9 @@
-"""Reading and writing NIfTI volumes; the only module that knows nibabel.
+"""NIfTI volumes, read and written; the only module that knows nibabel.
 
 A NIfTI file keeps its voxels in any order of axes, with an affine to patient coordinates (x to
 the right, y to the front, z up: RAS) and a scaling from stored values to HU. Here every volume
 is (z y x) as in DICOM: z towards the head, rows towards the back, columns to the patient's
-left. What is written has the source's order, affine and scaling again.
+left. A written file has the order, affine and scaling of its source again.
 """
 
 import dataclasses
@@ -20,20 +20,20 @@ from cpca_jax.runtime.files import whole_path
 SUFFIXES = (".nii.gz", ".nii")
 _RANGE = np.iinfo(np.int16)
 _TO_MM = {"meter": 1000.0, "micron": 0.001}
-# RAS, which NIfTI affines lead to, becomes LPS, which DICOM speaks.
+# The change from RAS, the coordinates of NIfTI, to LPS, those of DICOM.
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NiftiGeometry:
-    """Where the voxels of a file lie, from its header alone.
+    """The place of the voxels of a file, from its header alone.
 
     Attributes:
         path: the file.
         shape: (z, y, x).
-        spacing_mm: (z, y, x); z along the slices' normal.
-        orientation: direction cosines of x, then of y, in DICOM's patient coordinates.
-        origins_mm: (z, 3), centre of each slice's first pixel in patient coordinates.
+        spacing_mm: the distances (z, y, x); z along the slices' normal.
+        orientation: the direction cosines of x, then of y, in DICOM's patient coordinates.
+        origins_mm: the centre of each slice's first pixel in patient coordinates, (z, 3).
     """
 
     path: Path
@@ -48,15 +48,15 @@ class NiftiVolume(NiftiGeometry):
     """A volume in HU.
 
     Attributes:
-        volume_hu: (z y x), z ascending towards the head; int16 where the file holds whole
-            numbers that fit, else float32.
+        volume_hu: the voxels in HU (z y x), z ascending towards the head; int16 where the file
+            holds whole numbers that fit, else float32.
     """
 
     volume_hu: Shaped[np.ndarray, "z y x"]
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether a file is called like a NIfTI volume."""
+    """Tell whether a file has the name of a NIfTI volume."""
     return path.name.lower().endswith(SUFFIXES)
 
 
@@ -67,10 +67,10 @@ def read_geometry(path: Path) -> NiftiGeometry:
         path: a .nii or .nii.gz file.
 
     Returns:
-        Shape and place of its voxels.
+        The shape and the place of its voxels.
 
     Raises:
-        VolumeError: not NIfTI, not three axes, or without a usable affine.
+        VolumeError: the file is not NIfTI, or has not three axes or no usable affine.
     """
     return NiftiGeometry(path, **_geometry(path, _opened(path)))
 
@@ -85,15 +85,15 @@ def read_nifti(path: Path) -> NiftiVolume:
         The volume, its spacing and its place.
 
     Raises:
-        VolumeError: as `read_geometry`, and for values that are damaged, not finite, or cannot
-            be HU.
+        VolumeError: `read_geometry` refuses the file, or its values are damaged, not finite, or
+            cannot be HU.
     """
     image = _opened(path)
     geometry = _geometry(path, image)
     order, flips = _axes(path, image)
     try:
         stored = np.asanyarray(image.dataobj.get_unscaled())
-    # Whatever goes wrong in a decoder is the file's fault.
+    # Every error of a decoder is a fault of the file.
     except Exception as error:
         raise VolumeError(f"{path.name}: voxels cannot be read ({_reason(error)})") from error
     slope, inter = _scaling(image)
@@ -106,20 +106,20 @@ def read_nifti(path: Path) -> NiftiVolume:
 def write_nifti(path: Path, volume_hu: Shaped[np.ndarray, "z y x"], *, like: Path) -> int:
     """Write a volume with another file's order of axes, affine, data type and scaling.
 
-    All of the file appears or nothing; a file that is there is never replaced. Header
+    The file appears whole or not at all; an existing file is never replaced. Header
     extensions are left out, because they may hold a patient's DICOM attributes.
 
     Args:
         path: the new file, .nii or .nii.gz.
-        volume_hu: (z y x) in HU, as `read_nifti` gives it.
+        volume_hu: the volume in HU (z y x), as `read_nifti` gives it.
         like: the file that `volume_hu` was made from.
 
     Returns:
-        How many voxels lay outside what the data type can hold and were clipped to it.
+        The number of voxels that lay outside the range of the data type and were clipped to it.
 
     Raises:
-        VolumeError: another shape than `like`, values that are not finite, a name without
-            .nii, a file that is there already, or a disk that does not take it.
+        VolumeError: the volume has another shape than `like` or values that are not finite, the
+            name lacks .nii, the file exists already, or the disk does not take it.
     """
     image = _opened(like)
     wanted = _geometry(like, image)["shape"]
@@ -143,7 +143,7 @@ def _opened(path: Path) -> Any:
 
     try:
         image = nibabel.load(path)
-    # nibabel has several errors of its own beside those of gzip and of the system.
+    # nibabel has several errors of its own besides those of gzip and of the system.
     except Exception as error:
         raise VolumeError(f"{path.name}: is no NIfTI file ({_reason(error)})") from error
     if not isinstance(image, nibabel.Nifti1Pair):
@@ -158,7 +158,7 @@ def _opened(path: Path) -> Any:
 
 
 def _axes(path: Path, image: Any) -> tuple[tuple[int, int, int], tuple[slice, ...]]:
-    """Which axis of the file is z, y and x, and which of these run the other way.
+    """Return the axes of the file that are z, y and x, and the flips of those that run backwards.
 
     Each axis goes to the direction of the body that it is closest to, so that oblique volumes
     keep their slices.
@@ -199,7 +199,7 @@ def _geometry(path: Path, image: Any) -> dict[str, Any]:
 
 
 def _scaling(image: Any) -> tuple[float, float]:
-    """HU per stored unit and HU of a stored 0; nibabel has 1 and 0 where the file says nothing."""
+    """Return HU per stored unit and HU of a stored 0; 1 and 0 where the file says nothing."""
     return float(image.dataobj.slope), float(image.dataobj.inter)
 
 
@@ -223,7 +223,7 @@ def _scaled(
 def _stored(
     volume_hu: Shaped[np.ndarray, "i j k"], image: Any
 ) -> tuple[Shaped[np.ndarray, "i j k"], int]:
-    """Values as the file holds them, and how many had to be clipped."""
+    """Return the values as the file holds them, and the number of those that were clipped."""
     dtype = image.get_data_dtype()
     slope, inter = _scaling(image)
     kept, clipped = np.empty(volume_hu.shape, dtype), 0
@@ -246,12 +246,12 @@ def _save(path: Path, stored: Shaped[np.ndarray, "..."], image: Any) -> None:
     for text in ("descrip", "db_name", "aux_file", "intent_name"):
         header[text] = b""  # where converters write the patient's name
     written = nibabel.Nifti1Image(stored, image.affine, header)
-    # Set only now, because the constructor forgets it; and set, or nibabel finds its own.
+    # Set only now, because the constructor forgets it; without it, nibabel chooses its own.
     written.header.set_slope_inter(*_scaling(image))
     with whole_path(path, replacing=False, error=VolumeError) as partial:
         written.to_filename(partial)
 
 
 def _reason(error: Exception) -> str:
-    # What nibabel and the system say may quote the whole path.
+    # Messages of nibabel and of the system may quote the whole path.
     return (isinstance(error, OSError) and error.strerror) or type(error).__name__

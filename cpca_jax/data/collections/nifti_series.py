@@ -1,7 +1,7 @@
-"""NIfTI volumes as scans, so that they are paired, split and stored as those of DICOM are.
+"""NIfTI volumes as scans, which are paired, split and stored like those of DICOM.
 
 The dose is told by the file's name (NAME_full.nii.gz, NAME_low.nii.gz) or by a folder's.
-Kernel and thickness are not in such files, nor is the patient: every NAME counts as one.
+Such files hold no kernel, thickness or patient: every NAME counts as one patient.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ def find_nifti(root: Path, *, listed: Listing, level: str | None, track: Track) 
         A scan for each volume, in the order of their names.
 
     Raises:
-        VolumeError: none can be used.
+        VolumeError: no scan can be used.
     """
     paths = [path for path in listed.paths if nifti.is_nifti(path)]
     scans_of = functools.partial(_scans, root=root, level=level)

@@ -33,7 +33,7 @@ class NumpyScan(ArrayScan):
 
 
 def is_npy(path: Path) -> bool:
-    """Return whether a file is called like a NumPy array."""
+    """Tell whether a file has the name of a NumPy array."""
     return path.name.lower().endswith(".npy")
 
 
@@ -41,7 +41,7 @@ def find_arrays(root: Path, *, listed: Listing, level: str | None, track: Track)
     """Read the headers of all .npy files below a folder, see `scan.Find`.
 
     Raises:
-        VolumeError: none can be used.
+        VolumeError: no scan can be used.
     """
     paths = [path for path in listed.paths if is_npy(path)]
     scans_of = functools.partial(_scans, root=root, level=level)

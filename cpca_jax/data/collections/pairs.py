@@ -1,8 +1,8 @@
-"""Two dose levels of one scan become a pair; patients become training, validation and test.
+"""Pairs of the two dose levels of one scan, and splits of the patients.
 
-The AAPM-Mayo files carry the same dose tags in both levels, so the level is what the folder
-is called (`folders.dose_level`), and the pixels must bear it out (`doses`). Slices are matched
-by where they are, never by file name or by order.
+The AAPM-Mayo files have the same dose tags in both levels, so the name of the folder decides the
+level (`folders.dose_level`), and the pixels must confirm it (`doses`). Slices are matched by
+position, never by file name or by order.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ class Pair:
 
     @property
     def label(self) -> str:
-        """For messages: patient key, kernel, thickness."""
+        """The pair in messages: patient key, kernel, thickness."""
         return self.full.label
 
 
@@ -106,19 +106,19 @@ def split_patients(
 ) -> dict[str, str]:
     """Give every patient one split, so that none can be in two.
 
-    Without lists: 15 % test and 15 % validation (rounded, at least one patient each), the
-    rest training, in an order that depends on the seed and the names alone. Few patients:
-    one is training; two are training and test; three are one of each. With a list, the lists
-    are used as they stand and all others are training patients.
+    Without lists, 15 % are for test and 15 % for validation (rounded, at least one patient
+    each), and the rest for training, in an order that depends on the seed and the names alone.
+    A single patient is for training; two are for training and test; three are one of each.
+    Lists are used as they stand, and all other patients are for training.
 
     Args:
         patients: all patients; repetitions do not count.
-        test: those to test on.
-        validation: those to validate on.
-        seed: of the order.
+        test: the patients to test on.
+        validation: the patients to validate on.
+        seed: the seed of the order.
 
     Returns:
-        Split of each patient: "train", "validation" or "test".
+        The split of each patient: "train", "validation" or "test".
 
     Raises:
         ConfigError: a listed patient is unknown, or is in both lists.
@@ -200,7 +200,7 @@ def _require_partners(full: Scan, low: Scan) -> None:
 
 
 def _without_partner(one: Scan, other: Scan) -> list[float]:
-    """Return the positions of the slices that `other` has no slice at."""
+    """Return the positions of slices where `other` has no slice."""
     theirs = np.asarray(other.positions_mm)
     nearest = [float(np.min(np.abs(theirs - place))) for place in one.positions_mm]
     return [p for p, d in zip(one.positions_mm, nearest, strict=True) if d > SAME_PLACE_MM]

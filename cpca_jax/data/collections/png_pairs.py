@@ -1,7 +1,7 @@
 """16-bit grey PNG files, one for each slice: HU = value - 1024.
 
-The number at the end of the name is the slice's, and consecutive numbers are neighbours at an
-unknown distance. The dose is told by a word before or behind the number (L067_full_012.png,
+The number at the end of the name is that of the slice, and consecutive numbers are neighbours at
+an unknown distance. The dose is told by a word before or after the number (L067_full_012.png,
 L067_012_low.png, also input and target) or by a folder's name.
 """
 
@@ -31,7 +31,7 @@ from cpca_jax.data.scan import FoundScans, Track
 from cpca_jax.errors import VolumeError
 
 _INTERCEPT = -1024.0
-# A 16-bit grey image, in Pillow's words.
+# Pillow's name for a 16-bit grey image.
 _MODE = "I;16"
 # Beyond what any scanner writes; a file that claims more would claim gigabytes.
 _LONGEST = 8192
@@ -50,14 +50,14 @@ class PngScan(SliceStack):
         with _opened(path) as image:
             try:
                 return np.asarray(image).astype(np.uint16)
-            # Whatever goes wrong in a decoder is the file's fault.
+            # Every error of a decoder is a fault of the file.
             except Exception as error:
                 reason = type(error).__name__
                 raise VolumeError(f"{path.name}: pixels cannot be read ({reason})") from None
 
 
 def is_png(path: Path) -> bool:
-    """Return whether a file is called like a PNG image."""
+    """Tell whether a file has the name of a PNG image."""
     return path.name.lower().endswith(".png")
 
 
@@ -65,7 +65,7 @@ def find_png(root: Path, *, listed: Listing, level: str | None, track: Track) ->
     """Sort the PNG files below a folder by name and dose, see `scan.Find`.
 
     Raises:
-        VolumeError: none can be used.
+        VolumeError: no scan can be used.
     """
     files: list[SliceFile] = []
     refused: list[str] = []
@@ -87,7 +87,7 @@ def find_png(root: Path, *, listed: Listing, level: str | None, track: Track) ->
 
 
 def _parsed(path: Path, root: Path, level: str | None) -> SliceFile:
-    """Return what a path says; the dose stands at the end of the name or before the number."""
+    """Return the facts in a path; the dose is at the end of the name or before the number."""
     stem, told = _split_level(path.name[: -len(".png")])
     match = _NUMBER.fullmatch(stem)
     if not match:
@@ -99,7 +99,7 @@ def _parsed(path: Path, root: Path, level: str | None) -> SliceFile:
 
 
 def _split_level(name: str) -> tuple[str, str | None]:
-    """Part a name from the dose level that it ends in."""
+    """Separate a name from the dose level at its end."""
     side = _SIDE.fullmatch(name)
     if side:
         return side[1].rstrip("_-. "), _SIDES[side["side"].lower()]
@@ -131,7 +131,7 @@ def _shape(path: Path) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Give the checked image, of which only the header is read."""
+    """Yield the checked image; only its header is read."""
     from PIL import Image
 
     try:

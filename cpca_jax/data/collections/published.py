@@ -1,4 +1,4 @@
-"""What others have published about patients of public collections: splits and defects."""
+"""Published facts about patients of public collections: splits and defects."""
 
 from collections.abc import Callable
 
@@ -31,14 +31,14 @@ _OF_BENCHMARK = {
     patient: split for split, listed in _LDCT_BENCHMARK.items() for patient in listed.split()
 }
 
-# Name of a published split: which split a patient is in, None where it is in none.
+# Functions by the name of a published split: from a patient to its split, or None for no split.
 SPLITS_BY_NAME: dict[str, Callable[[str], str | None]] = {
     "ldct-benchmark": _OF_BENCHMARK.get,
     "lodopab": part_of,
 }
 
-# Patients of LDCT-and-Projection-data (README of github.com/YCL92/TMD-LDCT). They are told
-# and not refused: what is wrong with images is found by geometry and noise.
+# Patients of LDCT-and-Projection-data (README of github.com/YCL92/TMD-LDCT). They are reported
+# and not refused: the checks of geometry and noise find faulty images.
 KNOWN_DEFECTS = {
     "L035": "the series of the two dose levels are said not to match",
     "L049": "is said to be incomplete",

@@ -4,8 +4,8 @@
     L067_0_target.npy   full dose of the same slice
 
 The name is the patient and the number of the slice, ascending along z (prep.py of
-SSinyu/RED-CNN sorts by ImagePositionPatient), so that consecutive numbers are neighbours; how
-far apart they lie is not kept.
+SSinyu/RED-CNN sorts by ImagePositionPatient), so that consecutive numbers are neighbours; the
+distance between them is not kept.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ class RedCnnScan(SliceStack):
 
 
 def is_pair_slice(path: Path) -> bool:
-    """Return whether a file is called like one side of such a pair."""
+    """Tell whether a file has the name of one side of such a pair."""
     return bool(_FILE.fullmatch(path.name))
 
 
@@ -53,8 +53,8 @@ def find_slice_pairs(root: Path, *, listed: Listing, level: str | None, track: T
     """Sort the slices below a folder by patient and dose, see `scan.Find`.
 
     Raises:
-        VolumeError: none can be used.
-        ConfigError: a dose level is given; the names tell it.
+        VolumeError: no scan can be used.
+        ConfigError: a dose level is given, although the names tell it.
     """
     require_no_level("RED-CNN", level)
     files = [

@@ -1,4 +1,4 @@
-"""NAME.json beside files that hold nothing but numbers: what they cannot say themselves.
+"""Sidecars: NAME.json, with the facts that files of nothing but numbers cannot tell.
 
     {"patient": "L067", "kernel": "B30f", "thickness_mm": 3, "spacing_mm": [0.7, 0.7],
      "interval_mm": 2, "slope": 4096, "intercept": -1024}
@@ -20,15 +20,15 @@ from cpca_jax.errors import VolumeError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sidecar:
-    """What a sidecar says, with defaults for what it does not.
+    """The contents of a sidecar, with defaults for missing keys.
 
     Attributes:
         path: the file; None where there is none.
-        patient: see `folders.patient_key`; "" where it is not stated.
-        kernel: convolution kernel, or "unknown".
-        thickness_mm: slice thickness; 0 where it is not stated.
-        spacing_mm: distance of rows and of columns (y, x), or None.
-        interval_mm: distance of slices whose numbers differ by one, or None.
+        patient: the patient's key, see `folders.patient_key`; "" where it is not stated.
+        kernel: the convolution kernel, or "unknown".
+        thickness_mm: the slice thickness; 0 where it is not stated.
+        spacing_mm: the distances of rows and of columns (y, x), or None.
+        interval_mm: the distance of slices whose numbers differ by one, or None.
         slope: HU per stored unit, or None for the layout's own.
         intercept: HU of a stored 0, or None likewise.
     """
@@ -51,7 +51,7 @@ def read_sidecar(folder: Path, names: Sequence[str]) -> Sidecar:
 
     Args:
         folder: the folder of the scan's files.
-        names: names without ".json"; the first one that is there is read.
+        names: names without ".json"; the first one that exists is read.
 
     Raises:
         VolumeError: the file is not such an object, or holds another key or an impossible value.

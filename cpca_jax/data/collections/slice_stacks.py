@@ -1,4 +1,4 @@
-"""Scans whose every slice is a file of its own, numbered in its name."""
+"""Scans with one file for each slice, which has the number of the slice in its name."""
 
 import abc
 import dataclasses
@@ -15,13 +15,13 @@ from cpca_jax.errors import VolumeError
 
 
 class SliceFile(NamedTuple):
-    """What the path of a slice says.
+    """The facts that the path of a slice tells.
 
     Attributes:
         folder: the folder that it lies in.
-        name: of its scan.
-        level: its dose level; "" where nothing tells.
-        number: of the slice; consecutive numbers are neighbours.
+        name: the name of its scan.
+        level: its dose level; "" where nothing tells it.
+        number: the number of the slice; consecutive numbers are neighbours.
         path: the file.
     """
 
@@ -34,7 +34,7 @@ class SliceFile(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SliceStack(ArrayScan):
-    """One file for each slice."""
+    """A scan with one file for each slice."""
 
     @abc.abstractmethod
     def slice_values(self, path: Path) -> Num[np.ndarray, "y x"]:
@@ -53,7 +53,7 @@ class SliceStack(ArrayScan):
 
 
 def sort_slices(files: Iterable[SliceFile]) -> list[list[SliceFile]]:
-    """Sort slices into scans: same folder, name and dose level, by ascending number."""
+    """Sort slices into scans of one folder, name and dose level, by ascending number."""
     scans: dict[tuple[Path, str, str], list[SliceFile]] = defaultdict(list)
     for file in files:
         scans[file.folder, file.name, file.level].append(file)

@@ -1,7 +1,7 @@
-"""What a folder of scans may hold, and how each kind is found.
+"""The kinds of files that a folder of scans may hold, and the search for each kind.
 
-A kind is a row of `COLLECTIONS`. Whatever the files are, they become scans, and everything after
-that (pairs, doses, splits, the store) is the same. A user's own kind is a row, too: `register`.
+A kind is a row of `COLLECTIONS`. Files of every kind become scans, and everything after that
+(pairs, doses, splits, the store) is the same. A user's own kind is a row, too: `register`.
 """
 
 import dataclasses
@@ -35,9 +35,9 @@ class Collection:
     """A kind of files.
 
     Attributes:
-        holds: whether a file is of this kind, from its name or its first bytes.
-        find: the scans below a folder.
-        full_dose_only: the reason why there can be no low-dose images, "" where there can.
+        holds: the function that tells whether a file is of this kind, from its name or first bytes.
+        find: the function that finds the scans below a folder.
+        full_dose_only: the reason why there are no low-dose images, "" where there are.
     """
 
     holds: Callable[[Path], bool]
@@ -45,8 +45,8 @@ class Collection:
     full_dose_only: str = ""
 
 
-# The first kind that a folder holds is what it is read as: NIfTI files beside DICOM are masks
-# or exports of it, and the pairs of RED-CNN are NumPy arrays, too.
+# A folder is read as the first kind that it holds: NIfTI files next to DICOM files are masks or
+# exports, and the pairs of RED-CNN are NumPy arrays, too.
 _BUILT_IN = {
     "DICOM": Collection(slice_file.is_dicom, search.find_scans),
     "NIfTI": Collection(nifti.is_nifti, nifti_series.find_nifti),
@@ -67,8 +67,8 @@ def register(name: str, collection: Collection) -> None:
     """Add a kind of files; folders are asked for it before the built-in kinds.
 
     Args:
-        name: for messages and the page; letters, digits, "_" and "-".
-        collection: how its files are recognised and found.
+        name: the name in messages and on the page; letters, digits, "_" and "-".
+        collection: the functions that recognise and find its files.
 
     Raises:
         ConfigError: the name is taken, or is not a plain one.
@@ -78,12 +78,12 @@ def register(name: str, collection: Collection) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """Where to look: one folder for everything, or one for each dose level.
+    """The folders to search: one for everything, or one for each dose level.
 
     Attributes:
-        both: its subfolders' names tell the dose level.
-        full: all that it holds is full dose.
-        low: all that it holds is low dose.
+        both: a folder whose subfolders' names tell the dose level.
+        full: a folder with nothing but full dose.
+        low: a folder with nothing but low dose.
     """
 
     both: Path | None = None
@@ -92,7 +92,7 @@ class Inputs:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """All folders that are read."""
+        """The folders that are read."""
         return tuple(path for path in (self.both, self.full, self.low) if path)
 
     def check(self, *, simulate: bool) -> None:
@@ -102,7 +102,7 @@ class Inputs:
             simulate: whether the low dose is to be simulated.
 
         Raises:
-            ConfigError: none or too many folders, or one within the other.
+            ConfigError: there are no folders or too many, or one lies within the other.
         """
         if self.both and (self.full or self.low):
             raise ConfigError("--input and --full with --low: give one of them")
@@ -120,10 +120,10 @@ class Gathered:
     """All scans of the inputs.
 
     Attributes:
-        kind: key of `COLLECTIONS`.
-        layout: which public collection the folders look like, or "own folders".
-        found: the scans, and what cannot be used.
-        name: of the folder that was read, for messages.
+        kind: the key of a row of `COLLECTIONS`.
+        layout: the public collection that the folders look like, or "own folders".
+        found: the scans, and the files that cannot be used.
+        name: the name of the folder that was read, for messages.
     """
 
     kind: str
@@ -137,14 +137,14 @@ def gather(inputs: Inputs, *, track: Track) -> Gathered:
 
     Args:
         inputs: the folders.
-        track: shows progress.
+        track: the display of progress.
 
     Returns:
         The scans.
 
     Raises:
         ScanError: a folder is missing, or holds nothing usable.
-        ConfigError: two folders of different kinds.
+        ConfigError: the two folders are of different kinds.
     """
     listed = {path: listing.list_files(path) for path in inputs.folders}
     kinds = {recognise(path, listed=listed[path]) for path in inputs.folders}
@@ -172,7 +172,7 @@ def recognise(root: Path, *, listed: Listing | None = None) -> str:
         listed: the files below it, where they are listed already.
 
     Raises:
-        ScanError: it is not a folder, or holds none of them.
+        ScanError: `root` is not a folder, or holds none of the kinds.
     """
     if not root.is_dir():
         raise ScanError(f"{root.name}: is not a folder, must be one with CT images")
@@ -190,7 +190,7 @@ def recognise(root: Path, *, listed: Listing | None = None) -> str:
 def choose_pairs(
     gathered: Gathered, *, simulate: bool
 ) -> tuple[tuple[Pair, ...], list[str], tuple[str, ...]]:
-    """Choose what becomes a series of the store.
+    """Choose the scans that become series of the store.
 
     Args:
         gathered: all scans.
@@ -198,12 +198,12 @@ def choose_pairs(
             dose is a pair with itself.
 
     Returns:
-        The pairs, a message for each scan that cannot be used, and the patients of whom
-        there is nothing but full dose.
+        The pairs, a message for each scan that cannot be used, and the patients with full dose
+        only.
 
     Raises:
-        ScanError: nothing tells which dose the files are.
-        ConfigError: a kind without low-dose images.
+        ScanError: nothing tells the dose of the files.
+        ConfigError: the kind has no low-dose images.
     """
     found = gathered.found.scans
     if simulate:

@@ -1,4 +1,4 @@
-"""How the patients become training, validation and test, as the user wants it."""
+"""Splits of the patients into training, validation and test, as the user chooses them."""
 
 import dataclasses
 import json
@@ -14,14 +14,14 @@ from cpca_jax.errors import ConfigError
 
 @dataclasses.dataclass(frozen=True)
 class SplitChoice:
-    """One of three: lists or nothing (see `pairs.split_patients`), a name, or a file.
+    """A choice of one in three: lists or nothing (see `pairs.split_patients`), a name, or a file.
 
     Attributes:
-        test: patients to test on.
-        validation: patients to validate on.
-        by: name of a published split, see `published.SPLITS_BY_NAME`.
+        test: the patients to test on.
+        validation: the patients to validate on.
+        by: the name of a published split, see `published.SPLITS_BY_NAME`.
         file: a JSON object {patient: "train", "validation" or "test"}.
-        seed: of the order where no list says anything.
+        seed: the seed of the order where no list decides.
     """
 
     test: Sequence[str] = ()
@@ -32,7 +32,7 @@ class SplitChoice:
 
     @property
     def described(self) -> str:
-        """In a few words, without the file's name."""
+        """The choice in a few words, without the file's name."""
         if self.by:
             return f"published split {self.by}"
         if self.file:
@@ -40,10 +40,11 @@ class SplitChoice:
         return "lists" if self.test or self.validation else f"seed {self.seed}"
 
     def published(self) -> Callable[[str], str | None] | None:
-        """Which split a patient is in, None for one in none; None where no table is wanted.
+        """Return the function from a patient to its split or None; None where no table is wanted.
 
         Raises:
-            ConfigError: an unknown name, a file that is no such object, or several choices.
+            ConfigError: the name is unknown, the file is no such object, or there are several
+                choices.
         """
         chosen = [
             name
@@ -64,10 +65,10 @@ class SplitChoice:
         return _read(self.file).get if self.file else None
 
     def assign(self, patients: Sequence[str]) -> dict[str, str]:
-        """The split of each patient.
+        """Return the split of each patient; with a table, of each patient in the table.
 
         Args:
-            patients: all patients; with a table, those of the table.
+            patients: all patients.
 
         Raises:
             ConfigError: see `published` and `pairs.split_patients`.
@@ -80,14 +81,14 @@ class SplitChoice:
 
 
 def require_studies_whole(scans: Iterable[Scan], splits: Mapping[str, str]) -> None:
-    """Refuse splits that part one study.
+    """Refuse splits that separate the scans of one study.
 
     Where PatientID says nothing, folders stand for patients, and two folders may hold scans of the
-    same one.
+    same patient.
 
     Args:
-        scans: all scans that the splits are of.
-        splits: split of each patient; those in none do not matter.
+        scans: all scans of the patients.
+        splits: the split of each patient; patients without a split do not matter.
 
     Raises:
         ConfigError: two patients share a StudyInstanceUID and are in different splits.
@@ -125,7 +126,7 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _once(rows: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON lets a key stand twice and the last one win; a patient is in one split."""
+    """Refuse a patient that is listed twice; JSON would keep the last entry silently."""
     table: dict[str, Any] = {}
     for patient, split in rows:
         if patient in table:
@@ -135,15 +136,15 @@ def _once(rows: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def held_out(patients: Iterable[str], folds: int, fold: int) -> frozenset[str]:
-    """The patients of one fold of a cross-validation: every `folds`-th by name.
+    """Return the patients of one fold of a cross-validation: every `folds`-th by name.
 
     Args:
-        patients: all of them, in any order, each as often as it likes.
-        folds: how many parts.
-        fold: which of them, from 0.
+        patients: all patients, in any order; repetitions do not count.
+        folds: the number of parts.
+        fold: the index of the part, from 0.
 
     Raises:
-        ConfigError: fewer patients than folds.
+        ConfigError: there are fewer patients than folds.
     """
     names = sorted(set(patients))
     if len(names) < folds:

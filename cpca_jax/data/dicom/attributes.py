@@ -1,6 +1,6 @@
-"""Checked access to the attributes of one DICOM file; whatever fails is a `DicomError`.
+"""Checked access to the attributes of one DICOM file; every failure is a `DicomError`.
 
-pydicom raises a dozen kinds of exception, at reading or only when a value is asked for, and
+pydicom raises a dozen kinds of exception, on reading or only when a value is used, and
 quotes values in its messages. Here each becomes one line that names the file and the
 attribute, and quotes no text that could belong to a patient.
 """
@@ -13,26 +13,26 @@ from typing import Any, Protocol, runtime_checkable
 
 from cpca_jax.errors import DicomError
 
-# pydicom's warnings quote values. For the whole process, because a filter set for the time of a
-# call is not safe among threads, and files are read by several.
+# pydicom's warnings quote values. The filter holds for the whole process, because a filter for the
+# time of one call is not safe among threads, and several threads read files.
 warnings.filterwarnings("ignore", module=r"pydicom\b")
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """What is needed of pydicom's Dataset."""
+    """The part of pydicom's Dataset that is needed."""
 
     def get(self, key: str) -> Any:
-        """The value of an attribute, None where it is missing."""
+        """Return the value of an attribute; None where it is missing."""
 
 
 class Reported:
-    """Turns every exception inside into a DicomError.
+    """A context manager that turns every exception inside into a DicomError.
 
     The cause is not chained: its text may quote values of the file.
 
     Attributes:
-        name: base name of the file.
+        name: the base name of the file.
         what: the attribute or part that is being read.
     """
 
@@ -41,7 +41,7 @@ class Reported:
         self.what = what
 
     def __enter__(self) -> None:
-        """Nothing to prepare."""
+        """Prepare nothing."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
@@ -58,7 +58,7 @@ class Attributes:
     """The attributes of one file.
 
     Attributes:
-        name: base name of the file, for messages.
+        name: the base name of the file, for messages.
     """
 
     def __init__(self, name: str, dataset: Dataset) -> None:
@@ -66,11 +66,11 @@ class Attributes:
         self._dataset = dataset
 
     def refused(self, attribute: str, found: str, wanted: str) -> DicomError:
-        """The error to raise about one attribute."""
+        """Return the error to raise about one attribute."""
         return DicomError(f"{self.name}: {attribute} is {found}, must be {wanted}")
 
     def values(self, attribute: str) -> list[Any]:
-        """All values; none where the attribute is missing or blank.
+        """Return all values; none where the attribute is missing or blank.
 
         Raises:
             DicomError: the value cannot be parsed.
@@ -82,7 +82,7 @@ class Attributes:
             return [value] if isinstance(value, (str, bytes, int, float)) else list(value)
 
     def text(self, attribute: str) -> str:
-        """The values as text, joined by "/"; "" where there is none.
+        """Return the values as text, joined by "/"; "" where there is none.
 
         Raises:
             DicomError: the value cannot be parsed.
@@ -90,10 +90,10 @@ class Attributes:
         return "/".join(str(value).strip() for value in self.values(attribute))
 
     def numbers(self, attribute: str, count: int) -> tuple[float, ...]:
-        """Exactly `count` finite numbers.
+        """Return exactly `count` finite numbers.
 
         Raises:
-            DicomError: missing, another count, not numbers, or not finite.
+            DicomError: the values are missing, of another count, no numbers, or not finite.
         """
         with Reported(self.name, attribute):
             numbers = tuple(float(value) for value in self.values(attribute))
@@ -106,14 +106,14 @@ class Attributes:
         return numbers
 
     def number(self, attribute: str) -> float:
-        """One finite number; DicomError otherwise."""
+        """Return one finite number; raise a DicomError otherwise."""
         return self.numbers(attribute, 1)[0]
 
     def whole(self, attribute: str, allowed: range) -> int:
-        """One whole number.
+        """Return one whole number.
 
         Raises:
-            DicomError: missing, not a whole number, or not within `allowed`.
+            DicomError: the value is missing, not a whole number, or not within `allowed`.
         """
         number = self.number(attribute)
         if number not in allowed:
@@ -122,7 +122,7 @@ class Attributes:
         return int(number)
 
     def require(self, attribute: str, wanted: str, *, optional: bool = False) -> None:
-        """Refuse any other value.
+        """Refuse any value but one.
 
         Args:
             attribute: the attribute's keyword.
@@ -130,16 +130,16 @@ class Attributes:
             optional: whether it may also be missing.
 
         Raises:
-            DicomError: missing or another value.
+            DicomError: the value is missing or another one.
         """
         found = self.text(attribute)
         if found == wanted or (optional and not found):
             return
-        # A code has at most 16 capitals; anything else is not one, and is not quoted.
+        # A code has at most 16 capitals; anything else is no code, and is not quoted.
         shown = found if re.fullmatch(r"[A-Z0-9_ ]{1,16}", found) else "not valid"
         raise self.refused(attribute, shown if found else "missing", wanted)
 
     def digest(self, attribute: str) -> str:
-        """16 hexadecimal digits in place of an identifier; "" where it is blank."""
+        """Return 16 hexadecimal digits in place of an identifier; "" where it is blank."""
         found = self.text(attribute)
         return hashlib.sha256(found.encode()).hexdigest()[:16] if found else ""

@@ -1,10 +1,10 @@
-"""Writing a denoised slice as a derived DICOM image.
+"""Denoised slices, written as derived DICOM images.
 
 A derived image whose pixels differ in a way expected to affect its reading is an instance of its
-own, says how it was made and of what (PS3.3 C.7.6.1.1.2, C.7.6.1.1.4, C.12.4.1.1). Everything
-that describes the scan, its geometry and the patient is kept as it is. No code stands beside the
-derivation's text: CID 7203 has none for noise reduction, and its nearest, smoothing, would be
-wrong.
+own; it says how and from which images it was made (PS3.3 C.7.6.1.1.2, C.7.6.1.1.4, C.12.4.1.1).
+Everything that describes the scan, its geometry and the patient is kept as it is. No code
+accompanies the text of the derivation: CID 7203 has none for noise reduction, and the nearest
+one, smoothing, would be wrong.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from cpca_jax.data.dicom.attributes import Attributes, Reported
 from cpca_jax.data.dicom.header import Header
 
-# Values of the pixels that were, how those were made, and signatures over them.
+# Attributes of the source's pixels: their values, their derivation, and signatures over them.
 _STALE = (
     "SourceImageSequence",
     "DerivationCodeSequence",
@@ -48,21 +48,21 @@ _LONGEST_DESCRIPTION = 64  # of the value representation LO
 _IMPLEMENTATION = "2.25.126417207935184361826120923843187130421"
 
 
-# SOP class and SOP instance of an image.
+# The SOP class and the SOP instance of an image.
 Reference = tuple[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
 class Derivation:
-    """How slices were made.
+    """The origin of denoised slices.
 
     Attributes:
-        software: name and version of this program.
-        model: name of the trained model; letters, digits, ".", "_", "-" and blanks.
-        digest: of the model's weights and configuration; enters every new UID, so that a second
-            run gives the same ones.
+        software: the name and version of this program.
+        model: the name of the trained model; letters, digits, ".", "_", "-" and blanks.
+        digest: the digest of the model's weights and configuration; every new UID depends on it,
+            so that a second run gives the same UIDs.
         text: one sentence for DerivationDescription.
-        created: written as the date and time of creation.
+        created: the date and time of creation that are written.
         keep_private: whether private elements are kept.
     """
 
@@ -76,13 +76,13 @@ class Derivation:
 
 @dataclasses.dataclass(frozen=True)
 class DerivedSeries:
-    """What all slices of a derived series share.
+    """The properties that all slices of a derived series share.
 
     Attributes:
-        derivation: how they are made.
-        group: what tells this series from others under the same SeriesInstanceUID.
-        fallback: stands for the series where its UIDs are missing and are made up
-            (`series_checks.check` refuses them unless the user asks for it).
+        derivation: the origin of the slices.
+        group: a text that tells this series from others under the same SeriesInstanceUID.
+        fallback: a text that stands for the series where its UIDs are missing and are made up
+            (`series_checks.check` refuses such a series unless the user asks for it).
     """
 
     derivation: Derivation
@@ -91,13 +91,13 @@ class DerivedSeries:
 
 
 def derived_uid(*parts: str) -> str:
-    """A UID under the root for UUIDs (PS3.5 B.2) that is a function of `parts`."""
+    """Return a UID under the root for UUIDs (PS3.5 B.2) that depends on `parts` alone."""
     digest = hashlib.sha256("\n".join(parts).encode()).digest()
     return f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"
 
 
 def read_reference(source: Header) -> Reference | None:
-    """How other images refer to a slice; None where it has no SOPInstanceUID.
+    """Return the reference of other images to a slice; None where it has no SOPInstanceUID.
 
     Raises:
         DicomError: the file cannot be read again.
@@ -121,9 +121,9 @@ def write_derived(
     """Write one denoised slice.
 
     Args:
-        path: of the new file; its folder is there, itself is not.
-        series: what it shares with its neighbours.
-        source: the slice it replaces.
+        path: the file to write; its folder exists, the file does not.
+        series: the properties that it shares with its neighbours.
+        source: the slice that it replaces.
         stored: its stored values (y x), within BitsStored.
         used: the slices that it was made from, as far as they have a SOPInstanceUID.
 
@@ -171,7 +171,7 @@ def _derive(
 def _identify(
     dataset: Dataset, series: DerivedSeries, source: Header, used: Sequence[Reference]
 ) -> None:
-    """New UIDs of image and series, their number and description."""
+    """Set new UIDs of the image and of its series, and the number and description of the series."""
     derivation, name = series.derivation, source.path.name
 
     def known(attribute: str, otherwise: str) -> str:
@@ -184,7 +184,7 @@ def _identify(
     image = known("SOPInstanceUID", f"{series.fallback} {source.position_mm:.3f}")
     origin = known("SeriesInstanceUID", series.fallback)
     made = (derivation.software, derivation.digest)
-    # The neighbours, too: with other ones the same slice comes out differently.
+    # The UID depends on the neighbours, too: other neighbours give another result for this slice.
     dataset.SOPInstanceUID = derived_uid("image", image, *(uid for _, uid in used), *made)
     dataset.SeriesInstanceUID = derived_uid("series", origin, series.group, *made)
     dataset.SeriesNumber = _series_number(dataset)
@@ -195,7 +195,7 @@ def _identify(
 
 
 def _series_number(dataset: Dataset) -> int:
-    """1000 more than the source's; 1000 where that is none or too large."""
+    """Return the source's number plus 1000; 1000 where that number is missing or too large."""
     try:
         number = int(dataset.get("SeriesNumber") or 0)
     except (TypeError, ValueError):
@@ -204,7 +204,7 @@ def _series_number(dataset: Dataset) -> int:
 
 
 def _lossy(dataset: FileDataset) -> None:
-    """Loss is never taken back (PS3.3 C.7.6.1.1.5)."""
+    """Mark the image as lossy where its source was: loss is never undone (PS3.3 C.7.6.1.1.5)."""
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     if syntax in _ALWAYS_LOSSY:
         dataset.LossyImageCompression = "01"
@@ -213,8 +213,8 @@ def _lossy(dataset: FileDataset) -> None:
 def _overlays(dataset: FileDataset) -> None:
     """Drop overlays that would be wrong in the new file.
 
-    Those whose pixels lie in the unused bits of the image were not copied, and those of a big
-    endian file are words that nothing would swap.
+    Overlays in the unused bits of the image were not copied, and those of a big endian file
+    are words whose bytes nothing would swap.
     """
     big = not dataset.original_encoding[1]
     tags = [tag for tag in dataset.keys() if 0x6000 <= tag.group <= 0x60FF]  # noqa: SIM118
@@ -224,7 +224,7 @@ def _overlays(dataset: FileDataset) -> None:
 
 
 def _source(reference: Reference) -> Dataset:
-    """An item of SourceImageSequence."""
+    """Return an item of SourceImageSequence."""
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = reference
     purpose = _code("121322", "Source image for image processing operation")
@@ -233,7 +233,7 @@ def _source(reference: Reference) -> Dataset:
 
 
 def _equipment(derivation: Derivation) -> Dataset:
-    """The item of ContributingEquipmentSequence for this program."""
+    """Return the item of ContributingEquipmentSequence for this program."""
     item = Dataset()
     item.Manufacturer = derivation.software.split()[0]
     item.ManufacturerModelName = derivation.model[:_LONGEST_DESCRIPTION]
@@ -250,7 +250,7 @@ def _code(value: str, meaning: str) -> Dataset:
 
 
 def _save(dataset: Dataset, path: Path, derivation: Derivation) -> None:
-    """Write with a new file meta information and an empty preamble, readable by the owner only."""
+    """Write a file with new meta information and an empty preamble, readable by its owner only."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
@@ -259,8 +259,8 @@ def _save(dataset: Dataset, path: Path, derivation: Derivation) -> None:
     meta.ImplementationVersionName = derivation.software.replace(" ", "_")[:16]
     written = FileDataset(path, dataset, preamble=b"\0" * 128, file_meta=meta)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        # Not save_as, which refuses sources in big endian: numbers are converted, and what would
-        # not be, words of pixels and overlays, is made anew or left out.
+        # Not save_as, which refuses big endian sources. Here numbers are converted; words of pixels
+        # and overlays, which would not be, are replaced or left out.
         pydicom.dcmwrite(file, written, enforce_file_format=True)
         file.flush()
         os.fsync(file.fileno())

@@ -1,6 +1,6 @@
-"""What a CT slice must say about itself before its pixels may be taken for HU.
+"""The attributes that a CT slice must have before its pixels may be taken for HU.
 
-The rules are those of DICOM's CT image (PS3.3 C.8.2.1) as far as numbers hang on them: a
+The rules are those of DICOM's CT image (PS3.3 C.8.2.1) as far as numbers depend on them: a
 missing or odd rescale, an inverted grey scale, a second frame or a lost geometry would go
 through a reader silently and come out as a plausible, wrong volume.
 """
@@ -17,11 +17,11 @@ from cpca_jax.data.scan import plain_kernel
 from cpca_jax.errors import DicomError, LocalizerError, NotCTError
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-# Padding stands for less than tissue, or for more; between them a value is tissue's, whatever the
-# file says of it.
+# Padding lies below the HU of tissue, or above; a value in between is tissue, whatever the file
+# says about it.
 _TISSUE_HU = (-500.0, 1500.0)
 _ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
-# How far direction cosines may be from unit length and a right angle; files round them.
+# The largest error of direction cosines in unit length and right angle; files round them.
 _COSINE_TOLERANCE = 1e-3
 # Beyond what any scanner writes; a file that claims more would claim gigabytes.
 _LENGTHS = range(1, 8193)
@@ -30,13 +30,13 @@ _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 @dataclasses.dataclass(frozen=True)
 class Allowances:
-    """What a user vouches for where the files themselves are silent.
+    """The facts that a user vouches for where the files themselves say nothing.
 
     Attributes:
-        assume_hu: take rescaled values for HU although RescaleType names another unit.
-        order_by_instance: where ImagePositionPatient or ImageOrientationPatient is missing,
-            take InstanceNumber for the order, an axial orientation, and the step from
-            SpacingBetweenSlices, SliceThickness or else 1 mm.
+        assume_hu: whether rescaled values are HU although RescaleType names another unit.
+        order_by_instance: whether, where ImagePositionPatient or ImageOrientationPatient is
+            missing, InstanceNumber gives the order, the orientation is axial, and the step is
+            that of SpacingBetweenSlices, SliceThickness or else 1 mm.
     """
 
     assume_hu: bool = False
@@ -48,32 +48,32 @@ STRICT = Allowances()
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What a CT slice says about itself, checked; no pixels.
+    """The checked attributes of a CT slice, without its pixels.
 
     Attributes:
         path: the file.
-        folders: names of the folders it lies in, outermost first; not for messages.
-        patient_key: see `cpca_jax.data.folders`.
-        series_key: digest of SeriesInstanceUID, 16 hexadecimal digits; "" where blank.
-        sop_key: digest of SOPInstanceUID, likewise.
+        folders: the names of the folders that it lies in, outermost first; not for messages.
+        patient_key: the name for the patient, see `folders.patient_key`.
+        series_key: the digest of SeriesInstanceUID, 16 hexadecimal digits; "" where blank.
+        sop_key: the digest of SOPInstanceUID, likewise.
         image_type: the values of ImageType, in upper case.
-        kernel: convolution kernel; several values are joined by "/" ("Br38f/3": the second
+        kernel: the convolution kernel; several values are joined by "/" ("Br38f/3": the second
             is the strength of an iterative reconstruction); "unknown" where blank.
-        thickness_mm: slice thickness; 0 where the file does not say.
+        thickness_mm: the slice thickness; 0 where the file does not say.
         shape: (rows, columns).
-        spacing_mm: distance of rows and of columns: (y, x).
-        orientation: direction cosines of x, then of y, in patient coordinates.
-        origin_mm: centre of the first pixel in patient coordinates.
+        spacing_mm: the distances of rows and of columns (y, x).
+        orientation: the direction cosines of x, then of y, in patient coordinates.
+        origin_mm: the centre of the first pixel in patient coordinates.
         slope: RescaleSlope, HU per stored unit.
         intercept: RescaleIntercept, HU.
         lossy: whether the pixels were ever compressed with loss.
-        padding: lowest and highest stored value that stand for pixels outside the scan; None where
-            there are none, or where tissue has the same HU.
+        padding: the lowest and the highest stored value that stand for pixels outside the scan;
+            None where there are none, or where tissue has the same HU.
         ambiguous_padding: whether such values were stated and not believed.
-        study_key: digest of StudyInstanceUID, 16 hexadecimal digits; "" where blank.
-        bits: BitsStored; what is above them in a stored value is not the image's.
+        study_key: the digest of StudyInstanceUID, 16 hexadecimal digits; "" where blank.
+        bits: BitsStored; higher bits of a stored value are not part of the image.
         signed: whether stored values are signed.
-        allowances: what was allowed to be missing when this was read.
+        allowances: the attributes that were allowed to be missing when this was read.
     """
 
     path: Path
@@ -120,13 +120,14 @@ def check(
         root: the folder of the collection that `path` lies in; only its own name and those
             of the folders below it may name the patient or the dose level. Default: all
             folders of the path.
-        allowances: what may be missing.
+        allowances: the attributes that may be missing.
 
     Returns:
         The checked header.
 
     Raises:
-        DicomError: not CT, several frames, colour, no HU, no geometry, or damaged.
+        DicomError: the file is no CT image, has several frames or colour, has no HU or no geometry,
+            or is damaged.
     """
     _require_single_ct_image(attributes)
     bits, signed = _storage(attributes)
@@ -179,7 +180,7 @@ def _require_single_ct_image(attributes: Attributes) -> None:
         raise NotCTError(f"{attributes.name}: is a secondary capture; not a CT image")
     try:
         attributes.require("Modality", "CT")
-        # An inverted or an untold grey scale is a fault of a CT image, which `_storage` names.
+        # An inverted or a missing grey scale is a fault of a CT image, which `_storage` reports.
         if attributes.text("PhotometricInterpretation") not in {"MONOCHROME1", ""}:
             _require_grey(attributes)
     except DicomError as error:
@@ -199,7 +200,7 @@ def _require_grey(attributes: Attributes) -> None:
 
 
 def _storage(attributes: Attributes) -> tuple[int, bool]:
-    """BitsStored, and whether values are signed, of a 16-bit grey image."""
+    """Return BitsStored of a 16-bit grey image, and whether its values are signed."""
     _require_grey(attributes)
     attributes.whole("BitsAllocated", range(16, 17))
     bits = attributes.whole("BitsStored", range(1, 17))
@@ -217,9 +218,9 @@ def _rescale(attributes: Attributes, assume_hu: bool) -> tuple[float, float]:
 
 
 def _padding(attributes: Attributes, signed: bool) -> tuple[int, int] | None:
-    """Stored values outside the scan (PS3.3 C.7.5.1.1.2), in the pixels' own sign.
+    """Return the stored values outside the scan (PS3.3 C.7.5.1.1.2), in the pixels' own sign.
 
-    Writers disagree on the sign of these two attributes, so their sixteen bits are read anew.
+    Writers disagree on the sign of these two attributes, so the sixteen bits are interpreted anew.
     """
     names = ("PixelPaddingValue", "PixelPaddingRangeLimit")
     stated = [int(attributes.number(name)) & 0xFFFF for name in names if attributes.values(name)]
@@ -252,7 +253,7 @@ def _spacing(attributes: Attributes) -> tuple[float, float]:
 def _place(
     attributes: Attributes, order_by_instance: bool
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Orientation and origin."""
+    """Return orientation and origin."""
     names = ("ImageOrientationPatient", "ImagePositionPatient")
     if order_by_instance and not all(attributes.values(name) for name in names):
         steps = ("SpacingBetweenSlices", "SliceThickness")

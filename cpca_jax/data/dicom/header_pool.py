@@ -1,7 +1,8 @@
-"""Headers of many files, read by all cores.
+"""Headers of many files, read on all cores.
 
-Processes and not threads: reading a header is nearly all Python, and threads only get into
-each other's way (measured: 1150 headers per second of processor time in one thread, 740 in two).
+The headers are read by processes, not by threads: reading one is nearly all Python, and threads
+only wait for each other (measured: 1150 headers per second of processor time in one thread, 740
+in two).
 """
 
 import functools
@@ -34,11 +35,11 @@ def read_headers(
     Args:
         paths: files of any kind.
         root: the folder of the collection, see `header.check`.
-        processes: how many; default one per core, fewer for few files.
-        allowances: what may be missing in a file.
+        processes: the number of processes; default one for each core, fewer for few files.
+        allowances: the attributes that may be missing in a file.
 
     Yields:
-        For each file its header, or why it is refused, or None where it is not DICOM.
+        For each file its header, the reason for its refusal, or None where it is not DICOM.
 
     Raises:
         DicomError: a file has vanished since it was listed.
@@ -48,7 +49,7 @@ def read_headers(
     read = functools.partial(read_one, root=root, allowances=allowances)
     done = 0
     if count > 1:
-        # Not forked: JAX's threads would be cut off in the middle of what they do.
+        # Not forked: a fork would cut off JAX's threads in the middle of their work.
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(count, mp_context=context, initializer=_ignore_interrupts)
         try:
@@ -65,7 +66,7 @@ def read_headers(
 def read_one(
     path: Path, *, root: Path, allowances: Allowances = STRICT
 ) -> Header | DicomError | None:
-    """One file's header, or why it is refused, or None where it is not DICOM.
+    """Return a file's header, the reason for its refusal, or None where it is not DICOM.
 
     Raises:
         DicomError: the file has vanished since it was listed.

@@ -1,4 +1,4 @@
-"""Slices of a folder become series: found, grouped, sorted by geometry."""
+"""The series below a folder: its slices are found, grouped and sorted by geometry."""
 
 import dataclasses
 import math
@@ -25,7 +25,7 @@ from cpca_jax.data.scan import (
 )
 from cpca_jax.errors import DicomError, LocalizerError, NotCTError
 
-# By how much files round what all slices of a series share.
+# The rounding of files in values that all slices of a series share.
 _SAME_THICKNESS_MM = 0.01
 _SAME_SPACING_MM = 1e-4
 _SAME_COSINE = 1e-3
@@ -33,15 +33,15 @@ _SAME_COSINE = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
-        series: usable series.
-        refused: one message per file or series that cannot be used.
-        localizers: how many scout views were left out.
-        foreign: how many files are of another kind (not DICOM).
-        projections: how many files were set aside because their folder holds projections.
-        other: one message per file that is DICOM but no CT slice.
+        series: the usable series.
+        refused: one message for each file or series that cannot be used.
+        localizers: the number of scout views that were left out.
+        foreign: the number of files of another kind (not DICOM).
+        projections: the number of files set aside because their folder holds projections.
+        other: one message for each file that is DICOM but no CT slice.
     """
 
     series: tuple[Series, ...]
@@ -62,13 +62,13 @@ def find_series(
     """Read the headers of all files below a folder and sort them into series.
 
     Args:
-        root: a folder, searched with its subfolders and links to folders.
-        track: shows progress over the files.
-        allowances: what may be missing in a file.
-        listed: the files below it, where they are listed already.
+        root: the folder; its subfolders and links to folders are searched, too.
+        track: the display of progress over the files.
+        allowances: the attributes that may be missing in a file.
+        listed: the files below the folder, where they are listed already.
 
     Returns:
-        Series in the order of patient, kernel, thickness and folder, and what was left out.
+        The series in the order of patient, kernel, thickness and folder, and the files left out.
 
     Raises:
         DicomError: `root` is not a folder, or holds no usable CT slice.
@@ -117,7 +117,7 @@ def find_scans(root: Path, *, listed: Listing, level: str | None, track: Track) 
     """Find all series below a folder, see `scan.Find`.
 
     Raises:
-        DicomError: none can be used.
+        DicomError: no series can be used.
     """
     found = find_series(root, track=track, listed=listed)
     series = tuple(_of_level(one, level) if level else one for one in found.series)
@@ -137,13 +137,13 @@ def find_scans(root: Path, *, listed: Listing, level: str | None, track: Track) 
 
 
 def group(headers: Sequence[Header]) -> tuple[tuple[Series, ...], list[str]]:
-    """Sort slices into series: same UID, folder, patient, geometry, kernel and thickness.
+    """Sort slices into series of one UID, folder, patient, geometry, kernel and thickness.
 
     Args:
-        headers: slices in any order.
+        headers: the slices in any order.
 
     Returns:
-        The series, and a message for each that cannot be used.
+        The series, and a message for each series that cannot be used.
     """
     groups: dict[tuple[Any, ...], list[Header]] = defaultdict(list)
     for header in headers:
@@ -160,7 +160,7 @@ def group(headers: Sequence[Header]) -> tuple[tuple[Series, ...], list[str]]:
 
 
 def _of_level(one: Series, level: str) -> Series:
-    """Return the same series, of this dose level whatever its folders are called."""
+    """Return the same series at this dose level, regardless of the names of its folders."""
     headers = tuple(
         dataclasses.replace(
             header,
@@ -173,19 +173,19 @@ def _of_level(one: Series, level: str) -> Series:
 
 
 def _listed(one: Series) -> tuple[Any, ...]:
-    """Where a series stands in a list: by patient, kernel, thickness and folder."""
+    """Return the sort key of a series: patient, kernel, thickness and folder."""
     first = one.first
     return (first.patient_key, first.kernel, first.thickness_mm, str(first.path.parent))
 
 
 def _made_alike(header: Header) -> tuple[Any, ...]:
-    """What two slices of one series have in common to the letter."""
+    """Return the values that are exactly equal in two slices of one series."""
     place = (str(header.path.parent), header.series_key)
     return (header.patient_key, header.kernel, *place, header.shape)
 
 
 def _alike(headers: Sequence[Header]) -> list[list[Header]]:
-    """Apart what differs in thickness, pixel spacing or orientation by more than rounding."""
+    """Separate slices whose thickness, spacing or orientation differ by more than rounding."""
     rows = np.array([(h.thickness_mm, *h.spacing_mm, *h.orientation) for h in headers])
     slack = np.array([_SAME_THICKNESS_MM, *([_SAME_SPACING_MM] * 2), *([_SAME_COSINE] * 6)])
     groups: list[list[Header]] = []
@@ -216,7 +216,7 @@ def _series(headers: Sequence[Header]) -> Series:
 
 
 def _places(headers: Sequence[Header]) -> list[float]:
-    """`Header.position_mm` of all at once: there may be a hundred thousand of them."""
+    """Return `Header.position_mm` of all slices at once, for there may be a hundred thousand."""
     cosines = np.array([header.orientation for header in headers])
     normals = np.cross(cosines[:, :3], cosines[:, 3:])
     origins = np.array([header.origin_mm for header in headers])

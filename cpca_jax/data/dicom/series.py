@@ -1,8 +1,8 @@
 """A DICOM series: slices of one reconstruction, sorted by geometry.
 
-File names and InstanceNumber are never used for order: they contradict the geometry often
-enough, and ImagePositionPatient is what a third dimension means. The series is also where
-SliceLocation is left alone: in the AAPM-Mayo challenge it has the opposite sign.
+File names and InstanceNumber never decide the order: they often contradict the geometry, and
+ImagePositionPatient defines the third dimension. SliceLocation is not used either: in the
+AAPM-Mayo challenge it has the opposite sign.
 """
 
 import dataclasses
@@ -23,11 +23,11 @@ from cpca_jax.types import VolumeHU
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """Slices of one reconstruction, ascending along their normal, no place twice; a `Scan`.
+    """The slices of one reconstruction, ascending along their normal, no place twice; a `Scan`.
 
     Attributes:
-        headers: one per slice; equal in everything but place, identifiers and rescale.
-        duplicates: how many identical copies of slices were left out.
+        headers: one for each slice; equal in everything but place, identifiers and rescale.
+        duplicates: the number of identical copies of slices that were left out.
     """
 
     headers: tuple[Header, ...]
@@ -35,22 +35,22 @@ class Series:
 
     @property
     def first(self) -> Header:
-        """Speaks for all where they agree."""
+        """The first header, which stands for all where they agree."""
         return self.headers[0]
 
     @property
     def patient(self) -> str:
-        """See `Header.patient_key`."""
+        """The patient, see `Header.patient_key`."""
         return self.first.patient_key
 
     @property
     def kernel(self) -> str:
-        """See `Header.kernel`."""
+        """The convolution kernel, see `Header.kernel`."""
         return self.first.kernel
 
     @property
     def thickness_mm(self) -> float:
-        """Slice thickness; 0 where the files do not say."""
+        """The slice thickness; 0 where the files do not say."""
         return self.first.thickness_mm
 
     @property
@@ -60,53 +60,53 @@ class Series:
 
     @property
     def spacing_mm(self) -> tuple[float, float]:
-        """Distance of rows and of columns (y, x)."""
+        """The distances of rows and of columns (y, x)."""
         return self.first.spacing_mm
 
     @property
     def placement(self) -> Placement:
-        """Always "measured": a slice without a position is no part of a series."""
+        """The constant "measured": a slice without a position is no part of a series."""
         return "measured"
 
     @functools.cached_property
     def frame(self) -> Frame:
-        """Where the slices lie in the patient."""
+        """The place of the slices in the patient."""
         origins = tuple(header.origin_mm for header in self.headers)
         return Frame(self.first.orientation, origins)
 
     @property
     def key(self) -> str:
-        """See `Header.series_key`."""
+        """The digest of the series' identifier, see `Header.series_key`."""
         return self.first.series_key
 
     @property
     def study(self) -> str:
-        """See `Header.study_key`."""
+        """The digest of the study's identifier, see `Header.study_key`."""
         return self.first.study_key
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """One for each slice."""
+        """The files, one for each slice."""
         return tuple(header.path for header in self.headers)
 
     @property
     def dose_level(self) -> str | None:
-        """`folders.FULL`, `folders.LOW`, or None where no folder name tells."""
+        """The dose level: `folders.FULL`, `folders.LOW`, or None where no folder name tells it."""
         return folders.dose_level(self.first.folders)
 
     @functools.cached_property
     def positions_mm(self) -> tuple[float, ...]:
-        """Places along the normal, ascending."""
+        """The slices' places along the normal, ascending."""
         return tuple(header.position_mm for header in self.headers)
 
     @functools.cached_property
     def steps_mm(self) -> tuple[float, ...]:
-        """Distances of consecutive slices; one less than there are slices."""
+        """The distances of consecutive slices; one fewer than there are slices."""
         return tuple(float(step) for step in np.diff(self.positions_mm))
 
     @property
     def tilt_degrees(self) -> float:
-        """Angle between the slices' normal and the line of their centres; 0 for one slice."""
+        """The angle between the slices' normal and the line of their centres; 0 for one slice."""
         line = np.subtract(self.headers[-1].origin_mm, self.headers[0].origin_mm)
         length = float(np.linalg.norm(line))
         if length < SAME_PLACE_MM:
@@ -116,11 +116,11 @@ class Series:
 
     @property
     def label(self) -> str:
-        """For messages: patient key, kernel, thickness."""
+        """The series in messages: patient key, kernel, thickness."""
         return label_of(self.patient, self.kernel, self.thickness_mm)
 
     def file_name(self, *, patient: str) -> str:
-        """A name for files: `patient`, if any, kernel, thickness; no blanks or odd characters."""
+        """Return a name for files, without blanks: `patient` if any, kernel, thickness."""
         return file_name(patient, self.kernel, self.thickness_mm)
 
     def sources(self) -> tuple[str, ...]:
@@ -134,7 +134,7 @@ class Series:
             int16 (z y x) in HU, z ascending along the normal.
 
         Raises:
-            DicomError: a slice cannot be read, or is no longer what its header said.
+            DicomError: a slice cannot be read, or no longer agrees with its header.
         """
         volume = np.empty(self.shape, np.int16)
         for z, header in enumerate(self.headers):
@@ -143,10 +143,10 @@ class Series:
 
 
 def read_again(header: Header) -> Slice:
-    """The slice that a header was read from, with its pixels.
+    """Read the slice that a header came from again, with its pixels.
 
     Raises:
-        DicomError: it cannot be read, or is no longer what its header said.
+        DicomError: the slice cannot be read, or no longer agrees with its header.
     """
     image = slice_file.read_slice(header.path, allowances=header.allowances)
     same = (image.sop_key, image.shape, image.origin_mm) == (

@@ -1,4 +1,4 @@
-"""Whether a series may be denoised, and what its user should know."""
+"""Checks that decide whether a series may be denoised, and warnings to its user."""
 
 from collections.abc import Iterable
 
@@ -14,18 +14,18 @@ from cpca_jax.data.neighbours import neighbour_runs
 from cpca_jax.errors import DicomError
 from cpca_jax.types import Say
 
-# Neighbouring slices of a series lie as far apart as this share of the step allows.
+# The steps between neighbouring slices may differ by this share of the smallest step.
 _EVEN = 0.01
 _TILTED_DEGREES = 0.1
-# Neighbours lie above each other to half a pixel, and not much further apart than they are thick.
+# Neighbours lie above each other within half a pixel, and at most this many thicknesses apart.
 _STRAIGHT = 0.5
 _FAR = 1.5
-# No tissue and no metal in the usual or the extended scale has other values.
+# Tissue and metal lie within this range, in the usual and in the extended CT scale.
 _PLAUSIBLE_HU = (-1200, 20000)
 
 
 def report(found: Found, say: Say) -> None:
-    """Say what was found beside usable series."""
+    """Say what was found besides usable series."""
     aside = {"not DICOM": found.foreign, "localizers": found.localizers}
     for what, count in aside.items():
         if count:
@@ -39,7 +39,7 @@ def check(one: Series, slices: int, *, repair_uids: bool) -> list[str]:
 
     Args:
         one: the series.
-        slices: neighbouring slices that the network takes.
+        slices: the number of neighbouring slices that the network takes.
         repair_uids: whether missing UIDs will be made up.
 
     Returns:
@@ -57,11 +57,11 @@ def check(one: Series, slices: int, *, repair_uids: bool) -> list[str]:
 
 
 def require_whole(one: Series, others: Iterable[Series]) -> None:
-    """Refuse a series of which another folder holds slices that this one lacks.
+    """Refuse a series where another folder holds slices of it that this one lacks.
 
     Args:
         one: the series.
-        others: all series that were found. Copies, at the same places, do no harm.
+        others: all series that were found; copies at the same places do no harm.
 
     Raises:
         DicomError: slices of one SeriesInstanceUID interleave or abut in two folders.
@@ -71,7 +71,7 @@ def require_whole(one: Series, others: Iterable[Series]) -> None:
     places = set(np.round(one.positions_mm, 2))
     reach = 1.5 * max(one.steps_mm, default=one.first.thickness_mm)
     low, high = min(places) - reach, max(places) + reach
-    # Places last: there may be thousands of series, and most are of another UID.
+    # Places come last: there may be thousands of series, and most have another UID.
     for other in others:
         if other is one or _origin(other.first) != _origin(one.first):
             continue
@@ -84,13 +84,13 @@ def require_whole(one: Series, others: Iterable[Series]) -> None:
 
 
 def implausible_pixels(image: Slice) -> int:
-    """How many pixels within the scan have HU that nothing has."""
+    """Count the pixels within the scan whose HU no material has."""
     low, high = _PLAUSIBLE_HU
     return int(np.count_nonzero((image.hu < low) | (image.hu > high)))
 
 
 def _origin(first: Header) -> tuple[object, ...]:
-    """What slices of one SeriesInstanceUID share, whatever folder they lie in."""
+    """Return the values that slices of one SeriesInstanceUID share across folders."""
     return first.series_key, first.patient_key, first.kernel, first.shape
 
 
@@ -150,7 +150,7 @@ def _apart(one: Series, slices: int) -> str:
     thickness, steps = one.first.thickness_mm, one.steps_mm
     if slices == 1 or not steps or not thickness or min(steps) <= _FAR * thickness:
         return ""
-    return f"slices of {thickness:g} mm lie {min(steps):g} mm apart; are every second ones missing?"
+    return f"slices of {thickness:g} mm lie {min(steps):g} mm apart; is every second one missing?"
 
 
 def _tilted(one: Series) -> str:
@@ -167,7 +167,7 @@ def _short(one: Series, slices: int) -> str:
 
 
 def _files(one: Series) -> list[str]:
-    """What single files of the series are warned about."""
+    """Return the warnings about single files of the series."""
     programs = sum(slice_file.has_executable_preamble(header.path) for header in one.headers)
     lossy = sum(header.lossy for header in one.headers)
     assumed = one.first.allowances

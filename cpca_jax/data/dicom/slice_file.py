@@ -1,8 +1,8 @@
-"""Reading single CT slices from DICOM files; the only module that knows pydicom.
+"""Single CT slices, read from DICOM files with pydicom.
 
-pydicom is lenient: it hands out stored values as if they were HU where the rescale
-attributes are missing, and gives pixels a third axis where Rows is too small. Here everything
-that a CT slice must have is checked, and each failure is one `DicomError`.
+pydicom is lenient: it returns stored values as if they were HU where the rescale attributes are
+missing, and gives pixels a third axis where Rows is too small. Here everything that a CT slice
+must have is checked, and each failure is one `DicomError`.
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ from cpca_jax.data.dicom.attributes import Attributes, Reported
 from cpca_jax.data.dicom.header import STRICT, Allowances, Header
 from cpca_jax.errors import DicomError
 
-# pydicom's messages may quote values of the file, and what the decoders complain about
-# becomes an error here.
+# pydicom's messages may quote values of the file, and complaints of the decoders become errors
+# here.
 for _library in ("pydicom", "pylibjpeg", "openjpeg"):
     logging.getLogger(_library).setLevel(logging.CRITICAL + 1)
 
-# Nothing else is read from a file: names, dates and private elements stay where they are.
+# Nothing else is read from a file: names, dates and private elements are never read.
 _HEADER_TAGS = [
     "SpecificCharacterSet",
     "SOPClassUID",
@@ -64,7 +64,7 @@ _HEADER_TAGS = [
     "PixelPaddingRangeLimit",
 ]
 _PIXEL_TAGS = ["PixelData"]
-# Which package decodes a transfer syntax. Those for JPEG Lossless are not among this
+# The package that decodes each transfer syntax. Those for JPEG Lossless are not among this
 # project's requirements: one is large, the other under GPL-3.
 _CODECS = {
     "1.2.840.10008.1.2.4.57": "python-gdcm or pylibjpeg-libjpeg",
@@ -72,7 +72,7 @@ _CODECS = {
     "1.2.840.10008.1.2.4.80": "pyjpegls",
     "1.2.840.10008.1.2.4.81": "pyjpegls",
 }
-# Readers look ahead by less than this.
+# Readers look ahead by fewer bytes than this.
 _LARGE_READ = 1 << 20
 _JPEG_2000_CODEC = "pylibjpeg and pylibjpeg-openjpeg"
 
@@ -82,8 +82,8 @@ class Slice(Header):
     """A CT slice as its file holds it.
 
     Attributes:
-        stored: int32 (y x), stored values; HU are slope * stored + intercept.
-        outside: where the file says that a pixel lies outside the scan.
+        stored: the stored values, int32 (y x); HU are slope * stored + intercept.
+        outside: the pixels that lie outside the scan by what the file says.
     """
 
     stored: Int32[np.ndarray, "y x"]
@@ -91,22 +91,22 @@ class Slice(Header):
 
     @functools.cached_property
     def hu(self) -> Float32[np.ndarray, "y x"]:
-        """HU, not rounded; padding is air."""
+        """The pixels in HU, not rounded; padding is air."""
         hu = self.stored * np.float64(self.slope) + self.intercept
         return np.where(self.outside, units.AIR_HU, hu).astype(np.float32)
 
     @property
     def pixels_hu(self) -> Int16[np.ndarray, "y x"]:
-        """HU, rounded; padding and all below -1024 HU are -1024."""
+        """The pixels in HU, rounded; padding and everything below -1024 HU are -1024."""
         return units.whole_hu(self.hu)
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file looks like DICOM, from its first 132 bytes.
+    """Tell whether a file looks like DICOM, from its first 132 bytes.
 
-    With a preamble "DICM" stands at byte 128; without one the file must begin with an element
-    of group 2 or 8 that has a sensible value representation or length. False for files that
-    cannot be opened.
+    With a preamble, "DICM" stands at byte 128; without one, the file must begin with an element
+    of group 2 or 8 that has a sensible value representation or length. The answer
+    is False for files that cannot be opened.
     """
     try:
         with path.open("rb") as file:
@@ -122,28 +122,29 @@ def is_dicom(path: Path) -> bool:
 
 
 def has_executable_preamble(path: Path) -> bool:
-    """Whether the 128 bytes before "DICM" begin like a Windows or Linux program.
+    """Tell whether the 128 bytes before "DICM" begin like a Windows or Linux program.
 
-    Such a file is DICOM and a program at once. Its data set may be sound; what is written from it
-    begins with zeros.
+    Such a file is DICOM and a program at once. Its data set may be sound; files written from it
+    begin with zeros.
     """
     with Reported(path.name, "the file"), path.open("rb") as file:
         return file.read(4).startswith((b"MZ", b"\x7fELF"))
 
 
 def read_header(path: Path, *, root: Path | None = None, allowances: Allowances = STRICT) -> Header:
-    """Read and check everything about a slice but its pixels.
+    """Read and check everything in a slice but its pixels.
 
     Args:
         path: a DICOM file, with or without the 128-byte preamble.
         root: the folder of the collection, see `header.check`.
-        allowances: what may be missing.
+        allowances: the attributes that may be missing.
 
     Returns:
         The checked header.
 
     Raises:
-        DicomError: not DICOM, not CT, several frames, colour, no HU, no geometry, damaged.
+        DicomError: the file is not DICOM or not CT, has several frames or colour, has no HU or no
+            geometry, or is damaged.
     """
     dataset = _dataset(path, _HEADER_TAGS)
     return headers.check(Attributes(path.name, dataset), path, root=root, allowances=allowances)
@@ -154,14 +155,14 @@ def read_slice(path: Path, *, root: Path | None = None, allowances: Allowances =
 
     Args:
         path: a DICOM file; compressed pixels need the packages of requirements.txt.
-        root: as in `read_header`.
-        allowances: as in `read_header`.
+        root: the folder of the collection, see `header.check`.
+        allowances: the attributes that may be missing.
 
     Returns:
         The slice.
 
     Raises:
-        DicomError: as `read_header`, and for pixels that are truncated, do not fit the
+        DicomError: `read_header` refuses the file, or its pixels are truncated, do not fit the
             header, or need a decoder that is not installed.
     """
     dataset = _dataset(path, _HEADER_TAGS + _PIXEL_TAGS)
@@ -174,9 +175,9 @@ def read_slice(path: Path, *, root: Path | None = None, allowances: Allowances =
 
 
 class _BoundedReader(io.BufferedReader):
-    """A file that refuses to be asked for much more than it has.
+    """A file that refuses to be read far beyond its end.
 
-    An element may claim four gigabytes, and a plain read would allocate them first.
+    An element may claim four gigabytes, which a plain read would allocate first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -184,7 +185,7 @@ class _BoundedReader(io.BufferedReader):
         self._label, self._size = path.name, os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As a plain file's; DicomError for an element that cannot be there."""
+        """Read like a plain file; raise a DicomError for an element that cannot be there."""
         if size is not None and size > _LARGE_READ:
             left = self._size - self.tell()
             if size > left:
@@ -198,8 +199,8 @@ def _dataset(path: Path, tags: list[str]) -> pydicom.Dataset:
         path.stat()  # a missing file is not "not DICOM"
         if not is_dicom(path):
             raise DicomError(f"{path.name}: is not a DICOM file")
-        # force: without a preamble pydicom reads only on demand. What is not CT is refused
-        # in any case.
+        # force: pydicom reads files without a preamble only on demand. Files that are not CT are
+        # refused in any case.
         with _BoundedReader(path) as file:
             return pydicom.dcmread(
                 file,

@@ -1,4 +1,4 @@
-"""From denoised HU back to the values that a CT file stores."""
+"""The conversion of denoised HU back to the values that a CT file stores."""
 
 import numpy as np
 from jaxtyping import Float32, Int32
@@ -7,17 +7,17 @@ from cpca_jax.data.dicom.slice_file import Slice
 
 
 def stored_range(bits: int, signed: bool) -> tuple[int, int]:
-    """The lowest and the highest value that so many bits hold."""
+    """Return the lowest and the highest value that this number of bits holds."""
     return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
 
 
 def denoised_values(
     source: Slice, denoised_hu: Float32[np.ndarray, "y x"]
 ) -> tuple[Int32[np.ndarray, "y x"], int]:
-    """Stored values of a denoised slice, in the source's own scale and range.
+    """Return the stored values of a denoised slice, in the source's own scale and range.
 
-    What denoising changed is added to the stored values of the source, so that a pixel that was
-    not changed keeps its value exactly, whatever slope and rounding. Pixels outside the scan keep
+    The change by denoising is added to the stored values of the source, so that an unchanged
+    pixel keeps its value exactly, regardless of slope and rounding. Pixels outside the scan keep
     their padding value.
 
     Args:
@@ -25,7 +25,7 @@ def denoised_values(
         denoised_hu: the same slice denoised, HU (y x).
 
     Returns:
-        Stored values (y x), and how many pixels had to be clipped to what BitsStored hold.
+        The stored values (y x), and the number of pixels clipped to the range of BitsStored.
     """
     change = (denoised_hu.astype(np.float64) - source.hu) / source.slope
     values = source.stored + np.rint(change)

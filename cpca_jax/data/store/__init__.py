@@ -1,1 +1,1 @@
-"""What trainings read: paired volumes in HU beside a manifest, and patches cut from them."""
+"""The data of trainings: paired volumes in HU with a manifest, and patches cut from them."""

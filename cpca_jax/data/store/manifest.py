@@ -1,9 +1,9 @@
-"""The manifest of a store: what is in it, in JSON, checked on the way in and out.
+"""The manifest of a store: its contents in JSON, checked on reading and on writing.
 
 A JSON object {"format": "cpca_jax store", "version": 2, "series": [...]}; each series holds
 the fields of `SeriesInfo` and, under "low" and "full", the array's file, its SHA-256 and
-the digests of the slices that it was made from ("sources"). Nothing in it is an attribute of
-a patient.
+the digests of the slices that it was made from ("sources"). The manifest holds no attribute of a
+patient.
 """
 
 import dataclasses
@@ -21,27 +21,28 @@ from cpca_jax.errors import StoreError
 
 FORMAT = "cpca_jax store"
 VERSION = 2
-# In version 1 the low dose stood under "quarter".
+# The key of the low dose in version 1.
 _LOW_IN_VERSION_1 = "quarter"
 NAME = "manifest.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class SeriesInfo:
-    """What is known about a paired series beside its pixels.
+    """The facts about a paired series besides its pixels.
 
     Attributes:
-        name: unique in the store; letters, digits, ".", "_", "-".
-        patient: patient key, see `folders.patient_key`.
+        name: a name that is unique in the store; letters, digits, ".", "_", "-".
+        patient: the patient's key, see `folders.patient_key`.
         split: "train", "validation" or "test"; the same for all series of a patient.
-        kernel: convolution kernel.
-        thickness_mm: slice thickness; 0 if unknown.
-        spacing_mm: distance of rows and of columns (y, x); None if unknown.
-        positions_mm: place of each slice along the normal, ascending; where `placement` is
-            not "measured", numbers of slices without a unit.
+        kernel: the convolution kernel.
+        thickness_mm: the slice thickness; 0 if unknown.
+        spacing_mm: the distances of rows and of columns (y, x); None if unknown.
+        positions_mm: the place of each slice along the normal, ascending; where `placement` is
+            not "measured", the numbers of the slices, without a unit.
         simulated: whether the low dose was made from the full dose.
-        dose: share of the full dose that the low dose stands for.
-        lesions: of a phantom; each has z, y, x (array indices), radius_mm, contrast_hu.
+        dose: the share of the full dose that the low dose stands for.
+        lesions: the lesions of a phantom, each with z, y, x (array indices), radius_mm and
+            contrast_hu.
         placement: the meaning of `positions_mm`, see `scan.Placement`.
     """
 
@@ -61,8 +62,8 @@ class SeriesInfo:
         """Refuse fields that cannot be right.
 
         Raises:
-            StoreError: a name that is no plain file name, an unknown split, positions that
-                do not ascend, spacing or dose that is not positive.
+            StoreError: the name is no plain file name, the split is unknown, positions do not
+                ascend, or spacing or dose is not positive.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise StoreError("a series' name must be letters, digits, '.', '_' and '-'")
@@ -82,9 +83,9 @@ class ArrayFile:
     """One dose level of a series.
 
     Attributes:
-        file: base name of the .npy file.
-        sha256: of that file.
-        sources: digests of the slices' identifiers, in the order of z; may be empty.
+        file: the base name of the .npy file.
+        sha256: the digest of that file.
+        sources: the digests of the slices' identifiers, in the order of z; may be empty.
     """
 
     file: str
@@ -94,7 +95,7 @@ class ArrayFile:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A series in the manifest: what is known about it, and its two arrays."""
+    """A series in the manifest: the facts about it, and its two arrays."""
 
     info: SeriesInfo
     low: ArrayFile
@@ -105,7 +106,8 @@ def read(root: Path) -> tuple[Entry, ...]:
     """Read and check the manifest of the store at `root`.
 
     Raises:
-        StoreError: missing, not JSON, of another version, or with fields that cannot be right.
+        StoreError: the manifest is missing, not JSON, of another version, or has fields that cannot
+            be right.
     """
     entries: list[Entry] = []
     for number, row in enumerate(_rows(root)):
@@ -124,7 +126,7 @@ def read(root: Path) -> tuple[Entry, ...]:
 
 
 def as_json(entries: Sequence[Entry]) -> str:
-    """The manifest of these series.
+    """Return the manifest of these series.
 
     Raises:
         StoreError: see `check_together`.
@@ -136,14 +138,14 @@ def as_json(entries: Sequence[Entry]) -> str:
 
 
 def row_of(entry: Entry) -> dict[str, Any]:
-    """A series as it stands in the manifest."""
+    """Return a series as it stands in the manifest."""
     arrays = {"low": entry.low, "full": entry.full}
     row = dataclasses.asdict(entry.info)
     return row | {dose: dataclasses.asdict(array) for dose, array in arrays.items()}
 
 
 def entry_of(row: dict[str, Any]) -> Entry:
-    """The inverse of `row_of`; raises whatever a row of another kind makes it raise."""
+    """Invert `row_of`; a row of another kind raises any of Python's own errors."""
     return Entry(_info(row), _array_file(row["low"]), _array_file(row["full"]))
 
 
@@ -151,7 +153,7 @@ def check_together(series: Iterable[SeriesInfo]) -> None:
     """Refuse two series of one name, and a patient in two splits.
 
     Raises:
-        StoreError: naming the series or the patient.
+        StoreError: there are such; the message names the series or the patient.
     """
     names: set[str] = set()
     splits: dict[str, str] = {}
@@ -199,7 +201,7 @@ def _array_file(row: dict[str, Any]) -> ArrayFile:
 def _info(entry: dict[str, Any]) -> SeriesInfo:
     spacing = entry["spacing_mm"]
     y, x = spacing or (0.0, 0.0)
-    # Stores made before there was anything else have places in mm only.
+    # Stores from before the key existed have places in mm only.
     placement = entry.get("placement", "measured")
     if placement not in PLACEMENTS:
         raise ValueError(f"placement {placement!r} is not one of {', '.join(PLACEMENTS)}")

@@ -1,8 +1,8 @@
 """Random patches: a batch is a function of (seed, step) and nothing else.
 
-So resuming needs only the step, and any number of hosts sees the same data in the same order.
-Where the patches of a step lie (`places`) is known before a voxel is read, so each host can cut
-its own share of them, and `resident` can cut them on an accelerator.
+Resuming therefore needs only the step, and any number of hosts sees the same data in the same
+order. The places of the patches of a step (`places`) are known before a voxel is read, so each host
+can cut its own share of them, and `resident` can cut them on an accelerator.
 """
 
 import copy
@@ -21,21 +21,22 @@ from cpca_jax.errors import StoreError
 from cpca_jax.types import VolumeHU
 
 T = TypeVar("T")
-# Places drawn for each patch: the first that is not air is taken, and the last if all are.
+# The number of places drawn for each patch: the first that is not air is taken, else the last.
 TRIES = 9
 
 
 @dataclasses.dataclass(frozen=True)
 class PatchSpec:
-    """What a patch is.
+    """The definition of a patch.
 
     Attributes:
-        size: edge in pixels.
-        slices: neighbouring slices that one denoised slice is made from.
-        air_hu: a full-dose pixel at or below this is air.
-        centres: neighbouring full-dose slices, in the middle of a slab of slices + centres - 1.
-        augmentation: a row of AUGMENTATIONS.
-        air_fraction: a patch with at least this share of air is not taken (released DU-GAN
+        size: the edge in pixels.
+        slices: the number of neighbouring slices that one denoised slice is made from.
+        air_hu: the highest HU of air in the full dose.
+        centres: the number of neighbouring full-dose slices, which lie in the middle of a slab of
+            slices + centres - 1.
+        augmentation: the key of a row of AUGMENTATIONS.
+        air_fraction: the share of air from which on a patch is not taken (released DU-GAN
             code: -500 HU and 85 %).
     """
 
@@ -48,22 +49,22 @@ class PatchSpec:
 
     @property
     def depth(self) -> int:
-        """Slices of the low-dose slab."""
+        """The number of slices of the low-dose slab."""
         return self.slices + self.centres - 1
 
     @property
     def most_air(self) -> int:
-        """Pixels of air that a patch has less of."""
+        """The number of air pixels from which on a patch is not taken."""
         return math.ceil(self.air_fraction * self.centres * self.size**2)
 
 
 class Places(NamedTuple):
-    """Where patches lie and how they are turned; leading axes are one for each patch.
+    """The places and the turns of patches, with one entry of the leading axes for each patch.
 
     Attributes:
-        corners: (series, z, y, x) of TRIES candidates; z is the middle slice.
-        mirrored: 1 where the patch is mirrored along y, and along x.
-        quarter_turns: 1 where y and x are exchanged, by a turn of 90 degrees.
+        corners: the place (series, z, y, x) of each of TRIES candidates; z is the middle slice.
+        mirrored: two numbers, 1 where the patch is mirrored along y, and along x.
+        quarter_turns: 1 where y and x are exchanged by a turn of 90 degrees.
     """
 
     corners: Int32[np.ndarray | Array, "*n tries 4"]
@@ -79,7 +80,7 @@ class Patches(NamedTuple):
 
 
 class PatchSampler:
-    """Draws patches uniformly over all usable slices of some paired series."""
+    """A sampler that draws patches uniformly over all usable slices of some paired series."""
 
     def __init__(self, series: Sequence[PairedSeries], spec: PatchSpec) -> None:
         self.spec = spec
@@ -93,13 +94,13 @@ class PatchSampler:
         self._centres = _usable_centres(self.series, spec.depth)
 
     def restricted(self, places: Collection[tuple[int, int]]) -> "PatchSampler":
-        """A sampler of the same series that draws from some slices only.
+        """Return a sampler of the same series that draws from some slices only.
 
         Args:
-            places: (series, z), z being the middle slice of a patch.
+            places: the slices as (series, z), where z is the middle slice of a patch.
 
         Raises:
-            StoreError: none of them is usable.
+            StoreError: none of the slices is usable.
         """
         wanted = set(places)
         kept = [tuple(place) in wanted for place in self._centres.tolist()]
@@ -111,17 +112,17 @@ class PatchSampler:
         return chosen
 
     def draw(self, seed: int, step: int, count: int, *, stream: int = 0) -> Patches:
-        """`count` patches of one step; see `places` and `cut`."""
+        """Draw `count` patches of one step; see `places` and `cut`."""
         return self.cut(self.places(seed, step, count, stream=stream))
 
     def places(self, seed: int, step: int, count: int, *, stream: int = 0) -> Places:
-        """Where `count` patches of one step lie, without reading any.
+        """Draw the places of `count` patches of one step, without reading any patch.
 
         Args:
-            seed: of the run.
-            step: of the run, counted from 0.
-            count: how many.
-            stream: another independent sequence (0 training, 1 critic warm-up).
+            seed: the seed of the run.
+            step: the step of the run, counted from 0.
+            count: the number of patches.
+            stream: the number of an independent sequence (0 training, 1 critic warm-up).
         """
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, stream, step))))
         chosen = self._centres[random.integers(len(self._centres), size=(count, TRIES))]
@@ -132,7 +133,7 @@ class PatchSampler:
         return Places(*(array.astype(np.int32) for array in (corners, mirrored, turns)))
 
     def cut(self, places: Places) -> Patches:
-        """The patches at some places, with the same leading axes."""
+        """Cut the patches at some places, with the same leading axes."""
         slabs, centres = [], []
         leading = places.quarter_turns.shape
         flat = (array.reshape(-1, *array.shape[len(leading) :]) for array in places)
@@ -151,7 +152,7 @@ class PatchSampler:
     def _cut(
         self, volume: VolumeHU, corner: Int32[np.ndarray, " 4"], half: int
     ) -> Int16[np.ndarray, "_ _ _"]:
-        """The slices up to `half` away from a place."""
+        """Return the slices up to `half` away from a place."""
         size, (_, z, y, x) = self.spec.size, corner
         return volume[z - half : z + half + 1, y : y + size, x : x + size]
 
@@ -172,16 +173,16 @@ def _as_they_are(random: np.random.Generator, count: int) -> Turns:
 
 
 def _flips(random: np.random.Generator, count: int) -> Turns:
-    """Each patch mirrored or not along y, and along x (CNN-Cascade)."""
+    """Mirror each patch, or not, along y and along x (CNN-Cascade)."""
     return random.integers(2, size=(count, 2)), np.zeros(count, int)
 
 
 def _dihedral(random: np.random.Generator, count: int) -> Turns:
-    """Each patch in one of the eight ways a square lies on itself."""
+    """Turn and mirror each patch into one of the eight symmetries of a square."""
     return random.integers(2, size=(count, 2)), random.integers(2, size=count)
 
 
-# How each of so many patches is mirrored along y and x, and whether it is turned.
+# Functions that draw, for a number of patches, the mirrorings along y and x and the turns.
 AUGMENTATIONS: dict[str, Callable[[np.random.Generator, int], Turns]] = {
     "none": _as_they_are,
     "flips": _flips,
@@ -195,7 +196,7 @@ def stack_draws(places: Places, draws: int) -> Places:
 
 
 def prefetch(make: Callable[[int], T], first: int, last: int, *, ahead: int = 2) -> Iterator[T]:
-    """make(first), ..., make(last - 1) in order, made in a thread up to `ahead` items early."""
+    """Yield make(first), ..., make(last - 1), made in a thread up to `ahead` items early."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting = [pool.submit(make, step) for step in range(first, min(first + ahead, last))]
         for step in range(first, last):
@@ -205,7 +206,7 @@ def prefetch(make: Callable[[int], T], first: int, last: int, *, ahead: int = 2)
 
 
 def _usable_centres(series: Sequence[PairedSeries], slices: int) -> Int[np.ndarray, "n 2"]:
-    """(series, z) of every slice that has its neighbours at the regular step."""
+    """Return (series, z) of every slice that has its neighbours at the regular step."""
     rows = [(s, z) for s, paired in enumerate(series) for z in paired.centres(slices)]
     if not rows:
         names = ", ".join(paired.name for paired in series)

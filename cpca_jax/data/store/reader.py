@@ -1,4 +1,4 @@
-"""A store: paired volumes in HU as memory-mapped arrays beside a manifest.
+"""A store: paired volumes in HU as memory-mapped arrays with a manifest.
 
     STORE/manifest.json      see `manifest`
     STORE/NAME.low.npy       int16 HU, (z y x)
@@ -23,10 +23,10 @@ from cpca_jax.errors import ConfigError, StoreError
 from cpca_jax.runtime.files import file_digest
 from cpca_jax.types import VolumeHU
 
-# Slices further apart than this many thicknesses are not neighbours, however regular: what
-# lies between them is in neither.
+# Slices further apart than this number of thicknesses are not neighbours, however regular their
+# steps: the tissue between them is in neither.
 _LONGEST_STEP = 2.0
-# Nor are they where the thickness is unknown and no scanner makes slices as thick as that.
+# No scanner makes slices as thick as this, which is also the limit for an unknown thickness.
 _LONGEST_MM = 20.0
 
 
@@ -35,7 +35,7 @@ class PairedSeries(SeriesInfo):
     """One scan at two dose levels.
 
     Attributes:
-        low: low dose, int16 HU (z y x); read-only, on disk until touched.
+        low: the low dose, int16 HU (z y x); read-only, on disk until touched.
         full: the same slices at full dose.
     """
 
@@ -44,7 +44,7 @@ class PairedSeries(SeriesInfo):
 
     @property
     def runs(self) -> tuple[tuple[int, int], ...]:
-        """Stretches (start, stop) of neighbouring slices; together they are the whole series."""
+        """The stretches (start, stop) of neighbouring slices, which make up the whole series."""
         if self.placement == "single":
             return tuple((z, z + 1) for z in range(len(self.positions_mm)))
         if self.placement == "ordered":
@@ -53,17 +53,17 @@ class PairedSeries(SeriesInfo):
         return tuple(neighbour_runs(self.positions_mm, longest_mm=longest))
 
     def centres(self, slices: int) -> Int[np.ndarray, " n"]:
-        """Slices that have (slices - 1) / 2 neighbours on each side, at the regular step.
+        """Return the slices with (slices - 1) / 2 neighbours on each side, at the regular step.
 
         The regular step is the smallest of the series, within 1 %, and at most two slice
         thicknesses and 20 mm; where the distance is unknown but the order is not, slices with
         consecutive numbers are neighbours.
 
         Args:
-            slices: odd; 1 needs no neighbour and gives all slices.
+            slices: an odd number; 1 needs no neighbour and gives all slices.
 
         Returns:
-            z indices, ascending; may be empty.
+            The z indices, ascending; may be empty.
 
         Raises:
             ConfigError: `slices` is even or below 1.
@@ -82,8 +82,8 @@ class Store:
     Attributes:
         root: its folder.
         series: all its series, in the order of the manifest.
-        fingerprint: SHA-256 over names, splits and digests of all arrays: what a run was
-            trained on.
+        fingerprint: the SHA-256 over names, splits and digests of all arrays, which identifies the
+            data that a run was trained on.
     """
 
     root: Path
@@ -91,10 +91,10 @@ class Store:
     fingerprint: str
 
     def split(self, name: str) -> tuple[PairedSeries, ...]:
-        """The series of one split.
+        """Return the series of one split.
 
         Raises:
-            StoreError: it has none.
+            StoreError: the split has no series.
         """
         chosen = tuple(series for series in self.series if series.split == name)
         if not chosen:
@@ -108,13 +108,13 @@ def open_store(root: Path, *, verify: bool = False) -> Store:
 
     Args:
         root: its folder.
-        verify: also read all arrays and compare their digests.
+        verify: whether all arrays are also read and their digests compared.
 
     Returns:
         The store; arrays are mapped, not read.
 
     Raises:
-        StoreError: missing, of another version, incomplete or damaged.
+        StoreError: the store is missing, of another version, incomplete or damaged.
     """
     series: list[PairedSeries] = []
     lines: list[str] = []
@@ -136,10 +136,10 @@ def open_store(root: Path, *, verify: bool = False) -> Store:
 def with_kernels(
     series: tuple[PairedSeries, ...], kernels: tuple[str, ...]
 ) -> tuple[PairedSeries, ...]:
-    """The series reconstructed with one of the kernels; all where none is named.
+    """Return the series reconstructed with one of the kernels; all where none is named.
 
     Raises:
-        StoreError: none is left; the message names the kernels there are.
+        StoreError: no series is left; the message names the kernels of the store.
     """
     kept = tuple(s for s in series if not kernels or s.kernel in kernels)
     if not kept:

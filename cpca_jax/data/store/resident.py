@@ -1,6 +1,6 @@
 """Volumes that stay on the accelerator: patches are cut there, inside the training step.
 
-The host sends the places of a step's patches, some kilobytes, and nothing else.
+The host sends only the places of a step's patches, some kilobytes.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from cpca_jax.data.store.patches import PatchSpec, Places
 from cpca_jax.data.store.reader import PairedSeries
 from cpca_jax.types import Leaf
 
-# Rows and columns beyond a smaller series; never inside a patch.
+# The HU of rows and columns beyond a smaller series, which are never inside a patch.
 _BEYOND = -1024
 
 
@@ -23,9 +23,9 @@ class Volumes(flax.struct.PyTreeNode):
     """All slices of some paired series, one after the other; int16 HU (slices, y, x).
 
     Attributes:
-        low: at low dose.
-        full: at full dose.
-        first: int32, where each series begins.
+        low: the slices at low dose.
+        full: the same slices at full dose.
+        first: the index of the first slice of each series, int32.
     """
 
     low: Leaf
@@ -34,7 +34,7 @@ class Volumes(flax.struct.PyTreeNode):
 
 
 def stack_volumes(series: Sequence[PairedSeries]) -> Volumes:
-    """The series as two arrays on the host, rows and columns filled up to those of the largest."""
+    """Return the series as host arrays, with rows and columns filled up to the largest."""
     shape = np.max([one.full.shape[1:] for one in series], axis=0)
     depths = [len(one.full) for one in series]
     first = np.cumsum([0, *depths[:-1]])
@@ -46,21 +46,21 @@ def stack_volumes(series: Sequence[PairedSeries]) -> Volumes:
 
 
 def cut(volumes: Volumes, places: Places, spec: PatchSpec) -> tuple[Array, Array]:
-    """The patches that `PatchSampler.cut` gives: low-dose slabs and full-dose centres.
+    """Cut the patches that `PatchSampler.cut` gives: low-dose slabs and full-dose centres.
 
-    Cut on the device; pure, for use under jit.
+    The patches are cut on the device; the function is pure, for use under jit.
 
     Args:
         volumes: the sampler's series.
-        places: of (draws, batch) patches, of the same sampler.
-        spec: the sampler's.
+        places: the places of (draws, batch) patches, from the same sampler.
+        spec: the sampler's definition of a patch.
     """
 
     def one(corners: Array, mirrored: Array, turns: Array) -> tuple[Array, Array]:
         def centre(corner: Array) -> Array:
             return _window(volumes.full, volumes.first, corner, spec.centres, spec.size)
 
-        # All candidates are looked at: a loop that ends early would cost more than it saves.
+        # All candidates are examined: a loop that ends early would cost more than it saves.
         tissue = jnp.sum(jax.vmap(centre)(corners) <= spec.air_hu, axis=(1, 2, 3)) < spec.most_air
         chosen = corners[jnp.where(jnp.any(tissue), jnp.argmax(tissue), len(corners) - 1)]
         slab = _window(volumes.low, volumes.first, chosen, spec.depth, spec.size)
@@ -77,7 +77,7 @@ def _window(volume: Array, first: Array, corner: Array, depth: int, size: int) -
 
 
 def _turned(patch: Array, mirrored: Array, turns: Array) -> Array:
-    """As on the host; all ways are cheap, so one is chosen among them."""
+    """Mirror and turn a patch as on the host; every result is cheap, so one of them is chosen."""
     patch = jnp.where(mirrored[0] == 1, patch[:, ::-1], patch)
     patch = jnp.where(mirrored[1] == 1, patch[:, :, ::-1], patch)
     return jnp.where(turns == 1, jnp.rot90(patch, axes=(1, 2)), patch)

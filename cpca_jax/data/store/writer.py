@@ -1,4 +1,4 @@
-"""Writing a store so that it appears complete or not at all."""
+"""A writer of stores, which appear complete or not at all."""
 
 import dataclasses
 import json
@@ -22,19 +22,19 @@ _PROGRESS = "progress.jsonl"
 
 
 class StoreWriter:
-    """Writes a new store: all of it, or nothing.
+    """A context manager that writes a new store: all of it, or nothing.
 
-    A context manager. Series go to a folder beside the store's (.NAME.partial), which gets its
-    name only when everything is on disk. On an error it is removed. After an interruption it
+    Series go to a folder next to the store's (.NAME.partial), which gets the store's name only
+    when everything is on disk. On an error it is removed. After an interruption it
     stays, and the next writer of the same store may take over its finished series. Only the
     owner may enter the folder (mode 0700), because it holds images of patients.
     """
 
     def __init__(self, root: Path, *, sources: Sequence[Path] = ()) -> None:
-        """Check where the store is to be.
+        """Check the place of the store.
 
         Args:
-            root: the store's folder; must not exist, or be empty.
+            root: the store's folder; must be empty or not exist.
             sources: the folders that are read, if any; the store may not lie in them.
 
         Raises:
@@ -54,7 +54,7 @@ class StoreWriter:
         with self._disk_errors():
             self.root.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as lock:
-            # Beside the folder and not in it: Windows renames no folder with an open file.
+            # Next to the folder and not in it: Windows renames no folder with an open file.
             lock.enter_context(
                 locks.hold(
                     self.root.with_name(f".{self.root.name}.lock"),
@@ -87,11 +87,11 @@ class StoreWriter:
         """Use a series that an interrupted writer of this store has finished.
 
         Args:
-            key: of everything that the series was made from, as given to `add`.
-            name: of the series.
+            key: the digest of everything that the series was made from, as given to `add`.
+            name: the name of the series.
 
         Returns:
-            What was noted about it, or None where it has to be added.
+            The note about the series, or None where it has to be added.
         """
         done = self._finished.get(key)
         if done is None:
@@ -109,7 +109,7 @@ class StoreWriter:
         return dict(done["note"])
 
     def slice_of(self, name: str, z: int) -> tuple[SliceHU, SliceHU]:
-        """Full and low dose of a slice of a series that is on disk already."""
+        """Return full and low dose of a slice of a series that is on disk already."""
         full, low = (
             np.load(self._partial / f"{name}.{dose}.npy", mmap_mode="r", allow_pickle=False)[z]
             for dose in ("full", "low")
@@ -117,11 +117,11 @@ class StoreWriter:
         return np.array(full), np.array(low)
 
     def add_page(self, name: str, text: str) -> None:
-        """Put a page beside the manifest.
+        """Put a page next to the manifest.
 
         Args:
-            name: its file's name.
-            text: what it says.
+            name: the name of its file.
+            text: its contents.
         """
         with self._disk_errors():
             (self._partial / name).write_bytes(text.encode())
@@ -141,17 +141,17 @@ class StoreWriter:
         """Write one series.
 
         Args:
-            info: what is known about it.
-            low: low dose, int16 HU (z y x).
+            info: the facts about it.
+            low: the low dose, int16 HU (z y x).
             full: the same slices at full dose.
-            low_sources: digests of the slices' identifiers.
-            full_sources: likewise.
-            key: of everything that it was made from; with one, a later writer can take the
-                series over if this one is interrupted.
-            note: for that writer; must be JSON.
+            low_sources: the digests of the low-dose slices' identifiers.
+            full_sources: the digests of the full-dose slices' identifiers.
+            key: the digest of everything that it was made from; with a key, a later writer can
+                take the series over if this one is interrupted.
+            note: a note for that writer; must be JSON.
 
         Raises:
-            StoreError: fields or shapes that cannot be right, or the disk does not take it.
+            StoreError: fields or shapes cannot be right, or the disk does not take the series.
         """
         info.check()
         if low.shape != full.shape or len(full) != len(info.positions_mm):
@@ -178,10 +178,10 @@ class StoreWriter:
     def assign_splits(self, splits: Mapping[str, str]) -> None:
         """Replace the splits of all series added so far.
 
-        For drivers that know only after reading everything which patients are usable.
+        This is for drivers that know the usable patients only after reading everything.
 
         Args:
-            splits: split of each patient; all patients must be there.
+            splits: the split of each patient; every patient must have one.
         """
         self._entries = [
             dataclasses.replace(
@@ -195,7 +195,7 @@ class StoreWriter:
         with self._disk_errors():
             with path.open("wb") as stream:
                 np.save(stream, np.ascontiguousarray(volume), allow_pickle=False)
-            files.sync(path)  # before a line in the progress file says that it is there
+            files.sync(path)  # before a line in the progress file says that it exists
             return ArrayFile(file, file_digest(path), sources)
 
     def _finish(self) -> None:
@@ -205,7 +205,7 @@ class StoreWriter:
         arrays = {array.file for entry in self._entries for array in (entry.low, entry.full)}
         with self._disk_errors():
             for path in self._partial.iterdir():
-                # What an interrupted writer left, made from what is no longer there.
+                # Left by an interrupted writer, and made from inputs that no longer exist.
                 if path.name not in {*arrays, *self._pages}:
                     path.unlink()
             (self._partial / manifest.NAME).write_bytes(text.encode())
@@ -216,7 +216,7 @@ class StoreWriter:
 
 
 def _finished(progress: Path) -> dict[str, dict[str, Any]]:
-    """What an interrupted writer has finished, by key; a torn line and what follows is not."""
+    """Return the finished series of an interrupted writer by key, up to the first torn line."""
     finished: dict[str, dict[str, Any]] = {}
     text = progress.read_text(errors="replace") if progress.is_file() else ""
     for line in text.splitlines():

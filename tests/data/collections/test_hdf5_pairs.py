@@ -115,7 +115,7 @@ def test_nothing_is_read_from_another_file(tmp_path):
         "c.h5: label lies in another file, must lie in this one",
         "d.h5: label is a link, must be a dataset",
     )
-    # Nor when the file changes after it was found.
+    # The link is also refused when the file changes after it was found.
     with h5py.File(tmp_path / "in" / "e.h5", "a") as file:
         del file["label"]
         file["label"] = h5py.ExternalLink(str(secret), "label")

@@ -1,4 +1,4 @@
-"""LoDoPaB: values to HU, patients, single slices."""
+"""LoDoPaB: the conversion to HU, patients, single slices."""
 
 import h5py
 import numpy as np
@@ -38,7 +38,7 @@ def test_the_constant_is_the_published_one():
 
 
 def test_values_to_hu():
-    """Air, water and the brightest value, from the formula that made the set."""
+    """Air, water and the brightest value agree with the formula that made the set."""
     mu = np.array([0.02, 20.0, 81.35858]) / 81.35858
     np.testing.assert_allclose(lodopab.to_hu(mu), [-1000, 0, 3071], atol=1e-9)
 

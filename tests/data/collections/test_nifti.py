@@ -1,4 +1,4 @@
-"""NIfTI volumes: any order of axes in, (z y x) as DICOM has it, and the same file out again."""
+"""NIfTI volumes: read from any order of axes to DICOM's (z y x), and written back as they were."""
 
 import gzip
 import os
@@ -14,14 +14,14 @@ SHAPE = (5, 7, 9)  # i, j, k
 
 
 def rotation(degrees):
-    """About the patient's x axis, as a tilted gantry."""
+    """Return a rotation about the patient's x axis, like that of a tilted gantry."""
     angle = np.deg2rad(degrees)
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
 
 
 def affine(columns, *, degrees=0.0, origin=(-10.0, -20.0, 30.0)):
-    """From columns that say where i, j and k lead (RAS, mm)."""
+    """Return an affine from columns with the directions of i, j and k (RAS, mm)."""
     made = np.eye(4)
     made[:3, :3] = rotation(degrees) @ np.array(columns, float).T
     made[:3, 3] = origin

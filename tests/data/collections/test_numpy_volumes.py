@@ -1,4 +1,4 @@
-"""Plain NumPy arrays as scans, and what a file beside them may say."""
+"""Plain NumPy arrays as scans, and the facts in their sidecars."""
 
 import json
 import pickle
@@ -81,7 +81,7 @@ def test_a_sidecar_tells_the_rest(tmp_path, beside):
 
 
 def test_a_changed_sidecar_is_not_taken_over(tmp_path):
-    """An interrupted preparation may have stored the series with what it said before."""
+    """An interrupted preparation may have stored the series with the old contents."""
     from cpca_jax.data.collections.pairs import Pair
     from cpca_jax.preparation.pair_reader import Reader
 
@@ -137,7 +137,7 @@ def test_arrays_that_are_no_volume(tmp_path, array, message):
 
 
 class Poisoned:
-    """What must never be called."""
+    """An object that must never be called."""
 
     def __reduce__(self):
         return (pytest.fail, ("was unpickled",))

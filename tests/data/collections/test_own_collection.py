@@ -69,7 +69,7 @@ def volume(noise_hu, seed):
 
 @pytest.fixture(autouse=True)
 def own_table(monkeypatch):
-    """Rows are added to the table of one test alone."""
+    """Give each test a table of its own, so that its rows do not reach other tests."""
     monkeypatch.setattr(sources, "COLLECTIONS", Registry("collection", dict(sources.COLLECTIONS)))
 
 
@@ -82,7 +82,7 @@ def import_text(path, text):
 
 @pytest.fixture
 def module(tmp_path):
-    """The module's text; importing it has added its row."""
+    """Import the user's module, which adds its row, and return the text of the module."""
     return import_text(tmp_path / "my_scanner.py", MODULE)
 
 

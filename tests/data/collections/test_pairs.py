@@ -1,4 +1,4 @@
-"""Matching dose levels and splitting patients."""
+"""Pairs of dose levels and splits of patients."""
 
 import shutil
 
@@ -28,7 +28,7 @@ def volumes(pair):
         (["1.000000-Full dose images-92811"], "full"),
         (["1.000000-Low Dose Images-00959"], "low"),
         (["Full Dose", "3mm Slice Thickness", "Sharp Kernel (D45)", "L096"], "full"),
-        (["full_3mm", "quarter_3mm"], "low"),  # the innermost
+        (["full_3mm", "quarter_3mm"], "low"),  # the innermost folder decides
         (["Quarter Dose", "L096", "quarter_3mm_sharp_sorted"], "low"),
         (["FD_1mm"], "full"),
         (["QD_1mm"], "low"),

@@ -54,7 +54,7 @@ def test_pairs_of_red_cnn(tmp_path, dtype):
 
 
 def test_slices_are_in_the_order_of_their_numbers(tmp_path):
-    """As numbers, not as text; a number that is missing parts the neighbours."""
+    """They are sorted as numbers, not as text; a missing number separates the neighbours."""
     write_pairs(tmp_path / "in", "L067", numbers=[8, 9, 10, 11, 13])
     made = prepare.prepare_scans(Inputs(tmp_path / "in"), tmp_path / "out")
     (one,) = made.series

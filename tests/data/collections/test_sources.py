@@ -1,4 +1,4 @@
-"""What a folder holds is recognised: public collections, plain folders, NIfTI, LoDoPaB."""
+"""The contents of folders are recognised: public collections, plain folders, NIfTI, LoDoPaB."""
 
 import shutil
 
@@ -51,7 +51,7 @@ def write_levels(places, **changes):
     ],
 )
 def test_the_2016_challenge_in_its_variants(tmp_path, full, low):
-    """Its patients are all Anonymous, and low-dose files have the dose tags of the full dose."""
+    """All patients are Anonymous, and low-dose files have the dose tags of the full dose."""
     tags = {"PatientID": "Anonymous", "Exposure": "266", "CTDIvol": 10.486}
     write_levels([tmp_path / full, tmp_path / low], **tags)
     got = gathered(tmp_path)
@@ -102,7 +102,7 @@ def test_nothing_but_projections(tmp_path):
 @pytest.mark.parametrize("patient", ["Anonymous", "4711", "L067"])
 @pytest.mark.parametrize("below", ["", "scan one"])
 def test_two_plain_folders(tmp_path, patient, below):
-    """Their names say nothing, or even the wrong thing."""
+    """The names of the folders tell no dose level, or even a wrong one."""
     one, other = tmp_path / "A" / "quarter_3mm", tmp_path / "B"
     write_levels([one / below, other / below], PatientID=patient)
     got = gathered(full=one, low=other)
@@ -305,7 +305,7 @@ def test_all_cores_read_the_same_as_one(tmp_path):
 
 
 def test_a_hundred_thousand_slices_are_grouped_quickly(tmp_path):
-    """Of headers, because as many files take minutes to write."""
+    """The test makes headers only, because writing a hundred thousand files takes minutes."""
     import dataclasses
     import time
 
@@ -337,7 +337,7 @@ def test_the_same_anatomy_or_no_pair(tmp_path):
 
 
 def test_noise_is_not_measured_where_air_is_clipped():
-    """Clipping at -1024 HU takes half of the low dose's noise in air away, and shifts its mean."""
+    """Clipping at -1024 HU removes half of the low dose's noise in air, and shifts its mean."""
     from cpca_jax.data.collections import doses
 
     full, low = (

@@ -16,7 +16,7 @@ def members(split):
 
 
 def test_the_benchmark_has_its_published_sizes():
-    """35, 10 and 5 patients of each region (Eulig et al. 2024)."""
+    """The benchmark has 35, 10 and 5 patients of each region (Eulig et al. 2024)."""
     for split, each in (("train", 35), ("validation", 10), ("test", 5)):
         assert [sum(p[0] == region for p in members(split)) for region in "CLN"] == [each] * 3
     abdomen = [patient for patient in members("test") if patient[0] == "L"]

@@ -1,5 +1,5 @@
 """The 44 bad inputs that a tool for hospital folders must survive: each refused in one sentence,
-or accepted in the way stated here. The number of each test is that of the list they come from."""
+or accepted in the way stated here. The number of each test is its number in the original list."""
 
 import json
 import os
@@ -44,17 +44,17 @@ VOLUME = fake_dicom.body(5, noise_hu=12.0, size=32)
 
 
 def make(folder, **changes):
-    """A good series but for `changes`."""
+    """Write a good series, apart from `changes`."""
     return fake_dicom.write_series(folder, VOLUME, **(STUDY | changes))
 
 
 def denoise(tmp_path, model: Denoiser = IDENTITY, **choices):
-    """The summary; input and output lie in `tmp_path`."""
+    """Denoise `tmp_path`/in to `tmp_path`/out and return the summary."""
     return denoise_folder(model, tmp_path / "in", tmp_path / "out", DenoisingOptions(**choices))
 
 
 def refused(tmp_path, sentence, model: Denoiser = IDENTITY, **choices):
-    """Refused with this sentence, and nothing but the summary is left."""
+    """Require a refusal with this sentence that leaves nothing but the summary."""
     with pytest.raises(InputError, match=sentence) as caught:
         denoise(tmp_path, model, **choices)
     assert "\n" not in str(caught.value)
@@ -63,7 +63,7 @@ def refused(tmp_path, sentence, model: Denoiser = IDENTITY, **choices):
 
 
 def said(summary):
-    """The warnings of the only series."""
+    """Return the warnings of the only series."""
     (record,) = summary["series"].values()
     return " ".join(record["warnings"])
 
@@ -154,7 +154,7 @@ def test_b09_rescale_type(tmp_path):
 
 
 def test_b10_sign_in_the_codec_and_in_the_header_differ():
-    """pydicom's own file: an unsigned JPEG 2000 stream under PixelRepresentation 1."""
+    """The file is pydicom's own: an unsigned JPEG 2000 stream under PixelRepresentation 1."""
     path = Path(str(get_testdata_file("J2K_pixelrep_mismatch.dcm", download=False)))
     image = slice_file.read_slice(path)
     assert image.signed
@@ -177,7 +177,7 @@ def test_b11_padding_is_masked_and_put_back(tmp_path):
 
 
 def test_b11_padding_written_with_the_other_sign(tmp_path):
-    """-2000 as an unsigned number, and a limit: what it covers is the padding, not the body."""
+    """-2000 as an unsigned number, and a limit, cover the padding and not the body."""
     stored = np.full((1, 32, 32), 1000)
     stored[:, :8] = -2000
     signed = {"PixelRepresentation": 1, "BitsStored": 16, "HighBit": 15, "RescaleIntercept": -1024}
@@ -229,7 +229,7 @@ def test_b15_localizer(tmp_path, capsys):
         tmp_path / "in" / "scout", VOLUME[0], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]
     )
     dataset = pydicom.dcmread(tmp_path / "in" / "scout")
-    del dataset.RescaleSlope  # scouts need not be in HU
+    del dataset.RescaleSlope  # scouts may hold other values than HU
     dataset.save_as(tmp_path / "in" / "scout")
     denoise(tmp_path)
     assert "left out: 1 localizers" in capsys.readouterr().out
@@ -273,7 +273,7 @@ def test_b19_slices_of_one_series_in_two_folders(tmp_path):
         path = tmp_path / "in" / str(z % 2) / str(z)
         fake_dicom.write_slice(path, VOLUME[z], position_mm=2.0 * z, **STUDY)
     refused(tmp_path, "2 slices here and 2 in another folder are of one series", network(3))
-    for z in range(4):  # whole copies are no harm
+    for z in range(4):  # whole copies do no harm
         path = tmp_path / "in" / str(1 - z % 2) / str(z)
         fake_dicom.write_slice(path, VOLUME[z], position_mm=2.0 * z, **STUDY)
     assert [one["slices"] for one in denoise(tmp_path)["series"].values()] == [4, 4]
@@ -301,7 +301,7 @@ def test_b20_slices_beside_each_other(tmp_path):
 
 def test_b19_every_second_slice_missing(tmp_path):
     fake_dicom.write_series(tmp_path / "in", VOLUME, positions_mm=[0, 6, 12, 18, 24], **STUDY)
-    assert "3 mm lie 6 mm apart; are every second ones missing?" in said(
+    assert "3 mm lie 6 mm apart; is every second one missing?" in said(
         denoise(tmp_path, network(3))
     )
 
@@ -375,7 +375,7 @@ def test_b28_enhanced(tmp_path):
     refused(tmp_path, "NumberOfFrames is 2, must be 1: convert to single frames")
 
 
-# B29, compressed and big endian transfer syntaxes, is test_denoise's; here what cannot be decoded.
+# test_denoise has B29, compressed and big endian transfer syntaxes; this one cannot be decoded.
 def test_b29_codec_that_is_not_there(tmp_path):
     dataset = fake_dicom.ct_slice(VOLUME[0], PixelData=b"\xfe\xff\x00\xe0\x00\x00\x00\x00", **STUDY)
     dataset["PixelData"].is_undefined_length = True
@@ -435,7 +435,7 @@ def test_b32_another_modality(tmp_path):
 
 def test_b33_nested_sequence(tmp_path):
     def nested(depth):
-        """A private sequence in itself, `depth` levels, all of undefined length."""
+        """Return a private sequence nested `depth` levels deep, all of undefined length."""
         head = struct.pack("<HH2sHI", 0x0009, 0x1001, b"SQ", 0, 0xFFFFFFFF)
         item = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
         ends = struct.pack("<HHIHHI", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
@@ -704,7 +704,7 @@ print(f"{refused} {slowest} {grown}")
 
 
 def _fuzzed(tmp_path):
-    """Five files: plain, implicit, deflated, JPEG 2000, JPEG-LS, RLE and a real one."""
+    """Yield six files: plain, deflated, JPEG 2000, JPEG-LS, RLE and a real one."""
     image = fake_dicom.body(1, noise_hu=20.0, size=48)[0]
     syntaxes = pydicom.uid
     for syntax in (
@@ -721,7 +721,7 @@ def _fuzzed(tmp_path):
 
 @pytest.mark.slow
 def test_two_thousand_mutated_files(tmp_path):
-    """Nothing but our own error, each within a second and 500 MB together."""
+    """Only the package's own errors occur, each within a second, and all within 500 MB."""
     files = list(map(str, _fuzzed(tmp_path)))
     command = [sys.executable, "-c", FUZZ, str(tmp_path / "mutant"), "2000", *files]
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}

@@ -1,4 +1,4 @@
-"""Reading single slices: HU, geometry, and everything that must be refused."""
+"""Single slices as they are read: HU, geometry, and everything that must be refused."""
 
 import fake_dicom
 import numpy as np
@@ -76,7 +76,7 @@ def test_padding_becomes_air(tmp_path, changes):
 
 
 def test_padding_value_with_the_other_sign(tmp_path):
-    """-2000 declared, 63536 stored: the same 16 bits. Unmasked it would be 32767 HU."""
+    """-2000 declared, 63536 stored: the same 16 bits. Unmasked they would be 32767 HU."""
     stored = np.array([[1024, 63536]], "<u2")
     dataset = fake_dicom.ct_slice(
         IMAGE[:1, :2], PixelData=stored.tobytes(), BitsStored=16, HighBit=15
@@ -162,7 +162,7 @@ def test_header_is_refused(tmp_path, message):
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "soft", "1\\1"])
 @pytest.mark.parametrize("attribute", ["RescaleSlope", "RescaleIntercept"])
 def test_rescale_that_is_no_number(tmp_path, attribute, text):
-    """Written as bytes, because pydicom would not let them into a data set."""
+    """The values are written as bytes, because pydicom does not accept them in a data set."""
     path = fake_dicom.write_slice(tmp_path / "a.dcm", IMAGE, **{attribute: "7.777777"})
     data = path.read_bytes()
     assert data.count(b"7.777777") == 1
@@ -197,7 +197,7 @@ def test_every_truncation_is_refused(tmp_path):
 
 
 def test_damaged_bytes_raise_nothing_but_dicom_error(tmp_path):
-    """Random bytes changed in the header: refused or read, never another exception."""
+    """A file with random changes in its header is read or refused; no other exception occurs."""
     data = fake_dicom.write_slice(tmp_path / "whole", IMAGE).read_bytes()
     path = tmp_path / "mutant"
     random = np.random.default_rng(0)
@@ -227,7 +227,7 @@ def test_what_is_not_dicom(tmp_path):
 
 
 def test_position_is_along_the_normal(tmp_path):
-    """A sagittal slice: the normal is the patient's x axis, whatever y and z are."""
+    """The normal of a sagittal slice is the patient's x axis, regardless of y and z."""
     path = fake_dicom.write_slice(
         tmp_path / "a",
         IMAGE,
@@ -270,7 +270,7 @@ def test_other_identifiers_become_digests(tmp_path):
         )
     ]
     assert all(key.startswith("case-") and len(key) == 13 for key in keys)
-    assert keys[0] == keys[1]  # the identifier decides
+    assert keys[0] == keys[1]  # the identifier comes first
     assert keys[2] == keys[3]  # without one, the folder above both dose levels
     assert len(set(keys)) == 3
 

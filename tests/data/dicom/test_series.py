@@ -1,4 +1,4 @@
-"""From a folder of files to sorted series."""
+"""Sorted series from a folder of files."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ VOLUME = fake_dicom.body(5, noise_hu=20.0, size=16)
 
 
 def test_slices_are_sorted_by_geometry(tmp_path):
-    """Names and InstanceNumber say otherwise, and SliceLocation has the opposite sign."""
+    """Names and InstanceNumber contradict the geometry, and SliceLocation has the other sign."""
     for z, name in enumerate(["a b", "9.dcm", "größe.IMA", "0", "noext"]):
         fake_dicom.write_slice(
             tmp_path / name,
@@ -149,6 +149,6 @@ def test_real_series(real_data):
     assert set(found.steps_mm) == {2.0}
     assert found.first.thickness_mm == 3.0
     volume = found.read()
-    # Neighbours resemble each other, which a wrong order would break.
+    # Neighbours resemble each other, except in a wrong order.
     steps = np.abs(np.diff(volume.astype(float), axis=0)).mean()
     assert steps < 0.8 * np.abs(volume[10:].astype(float) - volume[:10]).mean()

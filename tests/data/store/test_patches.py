@@ -78,7 +78,7 @@ def test_draws_are_stacked_in_order(series):
 
 
 def test_a_share_of_the_places_gives_that_share_of_the_patches(series):
-    """What a host of several does."""
+    """Each of several hosts cuts only its share."""
     sampler = PatchSampler(series, PatchSpec(16, 3, air_fraction=0.6, augmentation="dihedral"))
     places, patches = sampler.places(0, 0, 12), sampler.draw(0, 0, 12)
     share = sampler.cut(Places(*(array[4:7] for array in places)))

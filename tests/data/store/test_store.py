@@ -1,4 +1,4 @@
-"""The store: what is written is what is read, or nothing is; what is damaged is refused."""
+"""The store: it is read as it was written, appears whole or not at all, and is refused if damaged."""
 
 import dataclasses
 import json
@@ -80,7 +80,7 @@ def test_manifest_holds_the_sources(tmp_path):
 
 
 def test_a_store_of_version_1_is_read(tmp_path):
-    """Its low dose stands under "quarter", whatever its arrays are called."""
+    """The manifest lists its low dose under "quarter"; its arrays may have any names."""
     root = make(tmp_path / "store")
 
     def as_before(manifest):
@@ -120,8 +120,8 @@ def test_fingerprint_follows_pixels_and_splits(tmp_path):
         ([0, 2, 4, 8, 10], 3.0, 3, [1]),
         ([0, 72, 76, 148, 300], 3.0, 3, []),
         ([0, 72, 76, 148, 300], 3.0, 1, [0, 1, 2, 3, 4]),
-        ([0, 10, 20, 30, 40], 3.0, 3, []),  # regular, but what lies between is in no slice
-        ([0, 10, 20, 30, 40], 0.0, 3, [1, 2, 3]),  # thickness not known
+        ([0, 10, 20, 30, 40], 3.0, 3, []),  # regular, but the tissue between is in no slice
+        ([0, 10, 20, 30, 40], 0.0, 3, [1, 2, 3]),  # unknown thickness
     ],
 )
 def test_centres(tmp_path, positions, thickness, slices, centres):
@@ -299,7 +299,7 @@ def test_array_of_another_kind_is_refused(tmp_path, array, message):
 
 
 class Exploit:
-    """Raises when unpickled."""
+    """An object that raises when unpickled."""
 
     def __reduce__(self):
         return (exec, ("raise SystemExit('unpickled')",))
