@@ -75,7 +75,7 @@ def test_the_example(tmp_path):
     denoiser = cpca.load_run(deep)
     clean = denoiser.denoise(volume_hu)
     assert clean.shape == volume_hu.shape and clean.dtype == np.float32
-    assert denoiser.model.slices == 3
+    assert denoiser.slices == 3
     table = cpca.evaluate([flat, deep], store, protocol="full", slices=1)
     for shown in ("low dose", "flat", "deep", "4096"[:2]):
         assert shown in str(table)

@@ -58,7 +58,7 @@ class Adversary:
             self.module.apply({"params": self.constraint.effective(params)}, examples)
         )
 
-    def examples(self, centres: Centres) -> Examples:
+    def examples(self, centres: Centres) -> Array:
         """Return centre slices (batch, z, y, x, 1) as the critic sees them.
 
         These are single slices, z folded into the batch, or the whole slabs for a critic that
@@ -107,7 +107,7 @@ class Networks:
         denoised, moved = self.generator.apply(variables, slabs, mutable=[STATISTICS])
         return denoised, dict(moved.get(STATISTICS, {}))
 
-    def examples(self, centres: Centres) -> Examples:
+    def examples(self, centres: Centres) -> Array:
         """Return denoised or full-dose centre slices as the critic sees them: without margin."""
         assert self.adversary is not None
         return self.adversary.examples(self.geometry.inner(centres))

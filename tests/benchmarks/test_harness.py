@@ -14,6 +14,8 @@ from benchmarks.measuring.precisions import FLOAT32
 from benchmarks.measuring.timing import Times
 from benchmarks.measuring.work import Work
 
+pytestmark = pytest.mark.slow
+
 COMMON = {"benchmark", "machine", "seconds", "ceilings", "rows", "notes"}
 
 

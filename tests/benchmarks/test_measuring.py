@@ -14,6 +14,8 @@ from benchmarks.measuring.timing import Patience, Times
 from benchmarks.measuring.work import Work, count
 from cpca_jax.layers.conv2d import conv2d, same_pads
 
+pytestmark = pytest.mark.slow
+
 
 def shape(*sizes_, dtype=jnp.float32):
     return jax.ShapeDtypeStruct(sizes_, dtype)

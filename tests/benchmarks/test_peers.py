@@ -23,6 +23,8 @@ from benchmarks.subjects.first_steps import reference
 from benchmarks.subjects.sizes import TINY, StepCase
 from benchmarks.subjects.trainings import make_subject
 
+pytestmark = pytest.mark.slow
+
 
 class Mirror:
     """A peer that computes with JAX; `off` spoils its answers by that factor."""

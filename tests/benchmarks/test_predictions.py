@@ -15,6 +15,8 @@ from benchmarks.predictions.jobs import Job
 from benchmarks.predictions.machine_models import MachineModel
 from benchmarks.programs import readme_table
 
+pytestmark = pytest.mark.slow
+
 HERE = MachineModel("here", flops=10.0)
 MANY = MachineModel("many", flops=10.0, bandwidth=4.0, width=2, devices=2, link=8.0, together=2)
 

@@ -10,6 +10,8 @@ from tiny_session import tiny_session
 from benchmarks.predictions import measurements
 from benchmarks.programs import run_all
 
+pytestmark = pytest.mark.slow
+
 PROGRAMS = list(run_all.ALL)
 # The keys of every result.
 COMMON = {"benchmark", "machine", "seconds", "ceilings", "rows", "notes"}

@@ -10,6 +10,8 @@ from benchmarks.measuring.work import count
 from benchmarks.subjects.sizes import CPU, TINY, StepCase, sizes_for
 from benchmarks.subjects.trainings import make_subject, step_work
 
+pytestmark = pytest.mark.slow
+
 
 def shape(*axes):
     return jax.ShapeDtypeStruct(axes, jnp.float32)

@@ -55,7 +55,7 @@ def test_every_output_has_every_method(store, runs, tmp_path):
     assert len(slices) == 3 * tiny.SLICES
     for row in table.rows:
         own = [float(s["psnr"]) for s in slices if s["method"] == row.method]
-        assert row.psnr == pytest.approx(np.mean(own))
+        assert row.scores["psnr"] == pytest.approx(np.mean(own))
     assert [row["method"] for row in read_csv(out / "table.csv")] == names
     text = (out / "table.md").read_text()
     for said in ("[-300, 300] HU", "vgg19-random relu1_2", "simulated low dose", "| deep |"):

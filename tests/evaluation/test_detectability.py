@@ -140,5 +140,5 @@ def test_scans_must_fit_together() -> None:
 
 
 def test_too_few_rois_say_so() -> None:
-    with pytest.raises(InputError, match="9 ROIs with and 9 without the lesion, 16 channels"):
+    with pytest.raises(InputError, match="9 ROIs with and 9 without the lesion; 16 channels"):
         measure_detectability([], [matched(1, slices=2)], channels="gabor")

@@ -155,6 +155,7 @@ def test_every_method_learns_with_mean_squared_error(features, tmp_path, name):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
 
 
+@pytest.mark.slow
 def test_the_3d_critic_scores_slabs_of_the_generators_answer(features, tmp_path):
     changes = METHODS["gan3d"] | {
         "data__centres": 5,

@@ -202,6 +202,7 @@ def test_dose_is_a_fraction(tmp_path, full_dose, dose):
         prepare.prepare_phantoms(1, tmp_path / "out", dose=dose)
 
 
+@pytest.mark.slow
 def test_phantoms(tmp_path):
     made = prepare.prepare_phantoms(4, tmp_path / "out", slices=3, size=64, seed=5)
     assert [one.name for one in made.series] == [f"phantom-00{n}" for n in range(4)]

@@ -165,6 +165,7 @@ def make_one(writer):
     writer.add(info, volume, volume)
 
 
+@pytest.mark.slow
 def test_one_pair_at_a_time_is_in_memory(tmp_path, collection, monkeypatch):
     """The volumes of a pair are gone before the next is read."""
     alive = []

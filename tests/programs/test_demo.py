@@ -7,7 +7,7 @@ import pytest
 from cpca_jax.errors import StoppedError
 from cpca_jax.preparation import prepare
 from cpca_jax.programs import demo
-from cpca_jax.training import cascade
+from cpca_jax.training import procedures
 
 
 def test_a_stop_ends_the_demo(tmp_path, monkeypatch):
@@ -18,7 +18,7 @@ def test_a_stop_ends_the_demo(tmp_path, monkeypatch):
         trained.append(folder.name)
         return SimpleNamespace(step=3)
 
-    monkeypatch.setattr(cascade, "train", train)
+    monkeypatch.setattr(procedures, "train", train)
     monkeypatch.setattr(prepare, "prepare_phantoms", lambda *given, **named: None)
     with pytest.raises(StoppedError, match="CPCA-1: stopped at step 3"):
         demo.run(tmp_path)

@@ -52,7 +52,8 @@ def test_programs_keep_it(monkeypatch):
 
     order = []
     monkeypatch.setattr(memory, "keep_freed", lambda environment: order.append("kept"))
-    monkeypatch.setattr(launch, "_parse_flags", lambda: order.append("flags"))
+    program = launch.Program("A program.")
+    monkeypatch.setattr(program, "parse", lambda arguments: order.append("flags"))
     with pytest.raises(SystemExit):
-        launch.run(lambda: order.append("main"))
+        launch.run(program, lambda: order.append("main"))
     assert order == ["kept", "flags", "main"]

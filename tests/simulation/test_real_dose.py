@@ -10,6 +10,8 @@ from cpca_jax.simulation import low_dose
 from cpca_jax.simulation.noise import find_flat_patches, radial_spectrum
 from docs.make_dose_simulation_figure import compare, find_mayo
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 @pytest.mark.real_data

@@ -159,6 +159,7 @@ def test_no_sound_checkpoint_left_is_not_silently_a_new_run(store, tmp_path):
         loop.train(tiny.configuration(store), run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slices", [3, 5])
 def test_transfer_starts_exactly_where_2d_ended(store, reference, tmp_path, slices):
     """The first validation equals the 2D run's last, and both players are carried over."""
@@ -172,6 +173,7 @@ def test_transfer_starts_exactly_where_2d_ended(store, reference, tmp_path, slic
     assert json.loads((run / "config.json").read_text())["transfer"]["rule"] == "centre"
 
 
+@pytest.mark.slow
 def test_transfer_from_a_run_without_critic_warms_one_up(store, tmp_path, capsys):
     flat = tmp_path / "mse"
     mse = {"loss__adversarial": 0.0, "loss__mse": 1.0, "loss__perceptual": 0.0}

@@ -26,6 +26,8 @@ from cpca_jax.training.experiment import assemble
 from cpca_jax.training.feed import Feeder
 from cpca_jax.training.start import starting_state
 
+pytestmark = pytest.mark.slow
+
 # A large epsilon, because Adam's first steps would otherwise turn rounding of tiny gradients into whole steps.
 CHANGES = {"data__batch": 8, "train__epochs": 1, "optim__epsilon": 1e-3}
 # Only the order of the sums over the batch differs.
@@ -212,7 +214,7 @@ def outputs(processes):
 def test_two_processes_train_what_one_does(store, tmp_path, alone):
     changes = CHANGES | {"compute__devices": 2}
     first, second = outputs(start(store, tmp_path / "run", changes))
-    assert "validation psnr" in first
+    assert "validation PSNR" in first
     assert "validation" not in second
     assert_close(weights(tmp_path / "run"), alone)
 

@@ -7,6 +7,7 @@ import optax
 import pytest
 import tiny
 
+from cpca_jax.runs.state import Player
 from cpca_jax.training import networks as networks_
 from cpca_jax.training import steps
 from cpca_jax.training.experiment import build_networks, build_objective
@@ -131,5 +132,7 @@ def test_schedules_are_constant_within_an_epoch(decay, epoch, factor, tmp_path):
 
 
 def test_descent_goes_down():
-    down = descend({"a": jnp.ones(2)}, {"a": jnp.ones(2)}, jnp.float32(0.25))
-    np.testing.assert_allclose(down["a"], 0.75)
+    params, plain = {"a": jnp.ones(2)}, optax.identity()
+    player = Player(params, plain.init(params))
+    down = descend(player, {"a": jnp.ones(2)}, plain, jnp.float32(0.25))
+    np.testing.assert_allclose(down.params["a"], 0.75)

@@ -344,6 +344,7 @@ def test_a_converted_run_denoises_like_pytorch(cpca, weights, tmp_path, adversar
     assert about["weights"].startswith("theirs.safetensors, SHA-256 ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "file"),
     [
@@ -358,8 +359,7 @@ def test_runs_of_the_published_configurations_denoise_like_pytorch(name, file, t
     case, chosen = Case(name), file.get_config()
     fields = CASES[name][1]
     chosen.loss.update({"adversarial": 0.0, "perceptual": 0.0, "mse": 1.0})  # without a critic
-    chosen.train.stages = fields.get("stages", 1)
-    chosen.model.fields.update({k: v for k, v in fields.items() if k not in {"stages", "slices"}})
+    chosen.model.fields.update({k: v for k, v in fields.items() if k != "slices"})
     path = write(tmp_path / "theirs.npz", case.state)
     conversion.convert(config.parse(chosen), path, tmp_path / "run")
     model = load_run(tmp_path / "run")
@@ -370,6 +370,7 @@ def test_runs_of_the_published_configurations_denoise_like_pytorch(name, file, t
     assert np.abs(found - expected.reshape(found.shape)).max() < 1e-4 * model.window.width
 
 
+@pytest.mark.slow
 def test_a_converted_run_can_be_evaluated_and_transferred(weights, tmp_path):
     run, store = tmp_path / "run", tiny.write_store(tmp_path / "store")
     conversion.convert(configuration(tmp_path), weights, run)
