@@ -26,14 +26,20 @@ NARROW_CRITICS = {
     "wgan_vgg": {"features": (3, 3, 4, 4, 5, 5), "dense": 6},
     "gan3d": {"features": (3, 4, 5), "dense": 6},
 }
+
+
 # Every network in 2D, with three slices, and with as many as it can have.
+def form(name, slices):
+    return pytest.param(name, slices, marks=[pytest.mark.slow] if slices > 3 else [])
+
+
 FORMS = [
-    (name, slices)
+    form(name, slices)
     for name, kind in MODELS.items()
     for slices in kind.allowed_slices
     if slices in {1, 3, max(kind.allowed_slices)}
 ]
-DEEP = [(name, slices) for name, slices in FORMS if slices > 1]
+DEEP = [one for one in FORMS if one.values[1] > 1]
 
 
 def network(name, slices, key, **fields):

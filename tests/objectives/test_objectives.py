@@ -16,6 +16,8 @@ from cpca_jax.training import optim, steps
 from cpca_jax.training.experiment import build_networks, build_objective
 from cpca_jax.weights import feature_network
 
+pytestmark = pytest.mark.slow
+
 SOFTPLUS = np.log1p(np.exp(np.array([-2.0, 1.0, 0.5])))
 # Compiling is what costs: one critic update of a critic of two layers.
 QUICK = {
@@ -155,7 +157,6 @@ def test_every_method_learns_with_mean_squared_error(features, tmp_path, name):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
 
 
-@pytest.mark.slow
 def test_the_3d_critic_scores_slabs_of_the_generators_answer(features, tmp_path):
     changes = METHODS["gan3d"] | {
         "data__centres": 5,

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from conftest import CHECKOUT
 
+pytestmark = pytest.mark.slow
+
 HERE = CHECKOUT / "tests" / "plugins"
 MODULES = sorted(HERE.glob("my_*.py"))
 PENALTY, NETWORK, METRIC, DATA_SET = (
