@@ -84,7 +84,6 @@ def compare(
     report.write_tables(output, table, scores)
     _draw_curves(output, runs, protocol)
     _draw_critics(output, runs)
-    logs.say(report.markdown(table))
     return table
 
 

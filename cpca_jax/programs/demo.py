@@ -92,6 +92,7 @@ def run(workdir: Path) -> None:
         f"evaluate --runs {cpca1},{cpca3} --store {store} --output {output}",
     )
     table = comparison.compare([cpca1, cpca3], store, output, comparison.EvaluationOptions())
+    say(str(table))
     _conclude(table, output, time.monotonic() - clock)
 
 

@@ -49,6 +49,7 @@ _FIGURES = _count("figures", 3, "The number of slices to draw.", lower_bound=0)
 def main() -> None:
     """Evaluate and write the report."""
     from cpca_jax.evaluation import comparison
+    from cpca_jax.runtime import logs
 
     chosen = comparison.EvaluationOptions(
         protocol=_PROTOCOL.value,
@@ -62,4 +63,5 @@ def main() -> None:
         figures=_FIGURES.value,
     )
     runs = [Path(run) for run in _RUNS.value]
-    comparison.compare(runs, Path(_STORE.value), Path(_OUTPUT.value), chosen)
+    table = comparison.compare(runs, Path(_STORE.value), Path(_OUTPUT.value), chosen)
+    logs.say(str(table))

@@ -106,7 +106,8 @@ def train(
 def score(names: Sequence[str], slices: int, cohort: Cohort, folder: Path, found: Found) -> None:
     """Score the trainings on whole slices of test patients."""
     choices = comparison.EvaluationOptions(slices=slices, figures=0)
-    comparison.compare(cohort.runs(names, found), cohort.folder(found), folder, choices)
+    table = comparison.compare(cohort.runs(names, found), cohort.folder(found), folder, choices)
+    logs.say(str(table))
 
 
 def draw_cases(names: Sequence[str], cohort: Cohort, folder: Path, found: Found) -> None:

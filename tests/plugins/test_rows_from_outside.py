@@ -102,6 +102,7 @@ def test_it_is_scored_by_the_new_metric_and_without_its_penalty(trained):
         rows = {row["method"]: row for row in csv.DictReader(file)}
     assert set(rows) == {"low dose", "run"}
     assert 0 < float(rows["low dose"]["mae_hu"]) < float(rows["low dose"]["rmse_hu"])
+    assert done.stdout.count("| low dose |") == 1
     assert "MAE (HU)" in (trained / "scores" / "table.md").read_text()
 
 
