@@ -35,7 +35,7 @@ def test_public_things_are_documented_and_typed(name):
             assert signature.return_annotation is not signature.empty, thing.__name__
 
 
-def test_names_that_scripts_and_notebooks_hang_on():
+def test_names_that_scripts_and_notebooks_depend_on():
     from cpca_jax import models
     from cpca_jax.denoising import denoiser
     from cpca_jax.metrics import image, protocols

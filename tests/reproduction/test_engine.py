@@ -1,4 +1,4 @@
-"""Stages run once, go on, and run again only where something they hang on has changed."""
+"""Stages run once, resume, and run again only where something they depend on has changed."""
 
 import json
 
@@ -40,7 +40,7 @@ def test_each_stage_runs_once(tmp_path):
     assert lines[3] == "[4/4] table: done before"
 
 
-def test_a_changed_setting_reruns_what_hangs_on_it(tmp_path):
+def test_a_changed_setting_reruns_what_depends_on_it(tmp_path):
     ran = []
     run(make(tmp_path, ran))
     run(make(tmp_path, ran, width=2))

@@ -1,4 +1,4 @@
-"""The deck as stages: what hangs on what."""
+"""The deck as stages, and which stage depends on which."""
 
 import pytest
 import tiny
@@ -46,7 +46,7 @@ def test_fine_tuning_ends_with_the_epoch_that_training_from_scratch_ends_with():
             assert scale.first + chosen.train.epochs == scale.epochs
 
 
-def test_a_changed_training_reruns_what_hangs_on_it(tmp_path):
+def test_a_changed_training_reruns_what_depends_on_it(tmp_path):
     before = digests(deck.get_config("demo"), tmp_path)
     chosen = deck.get_config("demo")
     chosen.trainings["CPCA-1"].config.loss.perceptual = 0.5

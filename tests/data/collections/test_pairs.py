@@ -213,7 +213,7 @@ def test_sizes_of_the_splits(count, sizes):
     assert tuple(list(splits.values()).count(split) for split in pairs.SPLITS) == sizes
 
 
-def test_split_hangs_on_seed_and_names_alone():
+def test_split_depends_on_seed_and_names_alone():
     patients = [f"L{n:03d}" for n in range(20)]
     splits = pairs.split_patients(patients)
     assert splits == pairs.split_patients([*reversed(patients), *patients])

@@ -138,7 +138,7 @@ def test_two_folders_of_different_kinds(tmp_path):
         gathered(full=tmp_path / "A", low=tmp_path / "C")
 
 
-def test_untold_doses_are_asked_for(tmp_path):
+def test_doses_that_no_name_tells_are_asked_for(tmp_path):
     write_levels([tmp_path / "in" / "first", tmp_path / "in" / "second"])
     with pytest.raises(ScanError, match=r"in: 2 series, none in a folder .*--full DIR --low DIR"):
         paired(gathered(tmp_path / "in"))
