@@ -108,10 +108,9 @@ def load_run(run: Path | str, *, step: int | None = None) -> Denoiser:
     if str(run) == IDENTITY and not run.exists():
         return Denoiser(IDENTITY, Identity(), {}, _IDENTITY_WINDOW, digest=_digest({}, {}, {}))
     found = checkpoints.require_step(run, step=step)
-    written = checkpoints.read_config(run, step=found)
+    written = checkpoints.config_of(run, found)
     module = _network(run.name, written)
-    params = checkpoints.restore_params(run, step=found)
-    statistics = checkpoints.restore_statistics(run, step=found)
+    params, statistics = checkpoints.restore_network(run, "generator", step=found)
     return Denoiser(
         name=run.resolve().name,
         module=module,

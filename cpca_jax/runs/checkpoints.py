@@ -121,8 +121,12 @@ def read_config(run: Path | str, *, step: int | None = None) -> dict[str, Any]:
         CheckpointError: no sound checkpoint.
     """
     run = Path(run)
-    found = require_step(run, step=step)
-    loaded: dict[str, Any] = json.loads((run / FOLDER / str(found) / CONFIG).read_text())
+    return config_of(run, require_step(run, step=step))
+
+
+def config_of(run: Path, step: int) -> dict[str, Any]:
+    """Return the configuration of a checkpoint that is known to be sound (`sound_step`)."""
+    loaded: dict[str, Any] = json.loads((run / FOLDER / str(step) / CONFIG).read_text())
     return loaded
 
 

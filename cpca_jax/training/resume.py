@@ -57,7 +57,7 @@ def resume(parts: Parts, workdir: Path) -> TrainState | None:
         if checkpoints.steps(workdir):
             raise CheckpointError(f"{workdir.name}: none of its checkpoints is sound; move it away")
         return None
-    theirs = config.parse(checkpoints.read_config(workdir, step=step))
+    theirs = config.parse(checkpoints.config_of(workdir, step))
     changed = [
         line
         for line in differences(parts.experiment, theirs)
