@@ -22,7 +22,7 @@ from jaxtyping import Float32, Num
 
 from cpca_jax import trees
 from cpca_jax.errors import ConfigError, InputError
-from cpca_jax.layers import STATISTICS
+from cpca_jax.layers import variables_of
 from cpca_jax.models import MODELS, build_generator
 from cpca_jax.registry import pick
 from cpca_jax.runs import checkpoints
@@ -85,8 +85,7 @@ class Denoiser:
     @property
     def variables(self) -> Params:
         """The weights and moments in the form that Flax takes."""
-        moments = {STATISTICS: self.statistics} if self.statistics else {}
-        return {"params": self.params, **moments}
+        return variables_of(self.params, self.statistics)
 
     def denoise(
         self, volume_hu: HUArray, *, batch: int = 4, outside: str = "restore"

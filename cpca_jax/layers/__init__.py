@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 
 from cpca_jax.layers.conv2d import conv2d, deconv2d
 from cpca_jax.layers.conv3d import Features, Operation, along_z, slicewise
-from cpca_jax.types import Centres
+from cpca_jax.types import Centres, Params
 
 # The last activations of a denoiser, and the ways in which plain convolutions treat a border.
 FINAL_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": nn.relu, "none": lambda x: x}
@@ -25,6 +25,11 @@ PADDINGS = ("mirrored", "zeros")
 STATISTICS = "batch_stats"
 
 glorot = nn.initializers.glorot_uniform()
+
+
+def variables_of(params: Params, statistics: Params | None) -> dict[str, Params]:
+    """Return parameters and running moments, if any, as the variables that Flax takes."""
+    return {"params": params, STATISTICS: statistics} if statistics else {"params": params}
 
 
 def normal(sd: float) -> Initializer:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from cpca_jax.layers import STATISTICS
+from cpca_jax.layers import STATISTICS, variables_of
 from cpca_jax.objectives.constraints import UNCONSTRAINED, Constraint
 from cpca_jax.runs.state import CRITIC_KEY, GENERATOR_KEY, Player, TrainState
 from cpca_jax.types import Centres, DenoisingNetwork, Examples, Params, RandomKey, Scores, Slabs
@@ -93,7 +93,7 @@ class Networks:
 
     def denoise(self, params: Params, slabs: Slabs, *, statistics: Params | None = None) -> Centres:
         """Denoise slabs (batch, z, y, x, 1) in network range, with the running moments if any."""
-        return jnp.asarray(self.generator.apply(generator_variables(params, statistics), slabs))
+        return jnp.asarray(self.generator.apply(variables_of(params, statistics), slabs))
 
     def denoise_in_training(
         self, params: Params, statistics: Params, slabs: Slabs
@@ -103,7 +103,7 @@ class Networks:
         Returns:
             The centre slices, and the updated running moments.
         """
-        variables = generator_variables(params, statistics)
+        variables = variables_of(params, statistics)
         denoised, moved = self.generator.apply(variables, slabs, mutable=[STATISTICS])
         return denoised, dict(moved.get(STATISTICS, {}))
 
@@ -111,11 +111,6 @@ class Networks:
         """Return denoised or full-dose centre slices as the critic sees them: without margin."""
         assert self.adversary is not None
         return self.adversary.examples(self.geometry.inner(centres))
-
-
-def generator_variables(params: Params, statistics: Params | None) -> dict[str, Any]:
-    """Return the variables of a network in the form that Flax takes."""
-    return {"params": params, STATISTICS: statistics} if statistics else {"params": params}
 
 
 def new_player(
