@@ -69,11 +69,6 @@ def holds(run: Path, item: str, *, step: int) -> bool:
     return (run / FOLDER / str(step) / item).is_dir()
 
 
-def restore_statistics(run: Path, *, step: int) -> Params:
-    """Restore the generator's running moments; empty for a network without any."""
-    return restore_network(run, "generator", step=step)[1]
-
-
 def restore_params(run: Path | str, *, which: str = "generator", step: int | None = None) -> Params:
     """Restore the parameters of one network as nested NumPy arrays, on any device count.
 

@@ -21,7 +21,7 @@ from cpca_jax.units import Window
 from cpca_jax.weights import feature_network
 from cpca_jax.weights.feature_network import FeatureNetwork
 
-CARRY, FRESH = "carry", "fresh"
+CARRY = "carry"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,7 @@ def load_features(experiment: Experiment) -> FeatureNetwork:
 def _check_names(e: Experiment) -> None:
     """Refuse names that only a training needs and that are in no table."""
     rules = dict.fromkeys([*transfer.INFLATIONS, transfer.FRESH])
-    carried = dict.fromkeys([CARRY, FRESH])
+    carried = dict.fromkeys([CARRY, transfer.FRESH])
     pick(AUGMENTATIONS, e.data.augmentation, "config.data.augmentation")
     pick(losses.ADVERSARIAL, e.loss.adversarial_form, "config.loss.adversarial_form")
     pick(penalties.PENALTIES, e.loss.penalty, "config.loss.penalty")

@@ -11,7 +11,7 @@ from cpca_jax.runs.config import Experiment, TransferConfig
 from cpca_jax.runs.state import STEP_KEY, TrainState
 from cpca_jax.runtime.sharding import Placement
 from cpca_jax.training import transfer
-from cpca_jax.training.experiment import FRESH, Parts
+from cpca_jax.training.experiment import Parts
 from cpca_jax.training.feed import Feeder, received
 from cpca_jax.training.networks import create_state
 from cpca_jax.training.steps import make_critic_step, unrolled_here
@@ -64,7 +64,7 @@ def _transferred(state: TrainState, chosen: TransferConfig, *, say: Say) -> Trai
     run = Path(chosen.run)
     step = checkpoints.require_step(run, step=chosen.step or None)
     trained = saving.restore_player(run, "generator", step=step)
-    carry = chosen.optimizer != FRESH
+    carry = chosen.optimizer != transfer.FRESH
     rules: transfer.Rules = ((".*", chosen.rule),)
     if chosen.rule == transfer.FRESH:
         rules = _fresh_where_new(state)
@@ -78,7 +78,7 @@ def _transferred(state: TrainState, chosen: TransferConfig, *, say: Say) -> Trai
     if state.critic is None:
         return state
     had_critic = checkpoints.holds(run, "critic", step=step)
-    if not had_critic or chosen.critic == FRESH:
+    if not had_critic or chosen.critic == transfer.FRESH:
         say(f"  critic: from scratch ({'as asked' if had_critic else 'the 2D run had none'})")
         return state
     source = saving.restore_player(run, "critic", step=step)

@@ -61,9 +61,9 @@ def test_the_second_stage_is_added_to_the_first_which_stays(trained):
         np.testing.assert_array_equal(a, b)
     # The new stage sees the estimate and the original, and has been trained.
     assert both["stage2"]["conv1"]["kernel"].shape == (3, 3, 2, 4)
-    moments = checkpoints.restore_statistics(trained, step=3)
+    _, moments = checkpoints.restore_network(trained, "generator", step=3)
     assert (moments["stage2"]["norm2"]["mean"] != 0).any()
-    before = checkpoints.restore_statistics(trained / "stage1", step=3)
+    _, before = checkpoints.restore_network(trained / "stage1", "generator", step=3)
     np.testing.assert_array_equal(
         moments["stage1"]["norm2"]["mean"], before["stage1"]["norm2"]["mean"]
     )
