@@ -15,52 +15,15 @@ from cpca_jax.errors import ConfigError, ScanError
 from cpca_jax.preparation import prepare
 from cpca_jax.registry import Registry
 
-MODULE = '''
-"""Volumes of a made-up scanner: a line "MYCT PATIENT DOSE z y x mm", then int16 HU."""
-
-import dataclasses
-
-import numpy as np
-
-from cpca_jax.data.collections import sources
-from cpca_jax.data.scan import FoundScans, ScanFacts
+MODULE = (CHECKOUT / "tests" / "plugins" / "my_data_set.py").read_text()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MyScan(ScanFacts):
-    def read(self):
-        values = self.files[0].read_bytes().split(b"\\n", 1)[1]
-        return np.frombuffer(values, "<i2").reshape(self.shape).astype(np.int16)
-
-
-def scan_of(path, level):
-    with path.open("rb") as file:
-        _, patient, dose, z, y, x, step = file.readline().decode().split()
-    return MyScan(
-        patient=patient,
-        shape=(int(z), int(y), int(x)),
-        positions_mm=tuple(float(step) * k for k in range(int(z))),
-        placement="measured",
-        dose_level=level or dose,
-        key=path.name,
-        files=(path,),
-    )
-
-
-def find(root, *, listed, level, track):
-    paths = [path for path in listed.paths if path.suffix == ".myct"]
-    return FoundScans(tuple(scan_of(path, level) for path in paths))
-
-
-sources.register("MyCT", sources.Collection(lambda path: path.suffix == ".myct", find))
-'''
-
-
-def write(path, volume, patient, dose):
+def write(folder, volume, patient, dose):
+    """Write a scan of a made-up scanner, as the module knows it."""
     z, y, x = volume.shape
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = f"MYCT {patient} {dose} {z} {y} {x} 1.5\n".encode()
-    path.write_bytes(header + volume.astype("<i2").tobytes())
+    folder.mkdir(parents=True, exist_ok=True)
+    values = volume.astype("<i2").tobytes()
+    (folder / f"{patient}_{dose}.myct").write_bytes(f"{z} {y} {x} 1.5\n".encode() + values)
 
 
 def volume(noise_hu, seed):
@@ -89,8 +52,8 @@ def module(tmp_path):
 def test_forty_lines_are_enough(tmp_path, module):
     assert len(module.strip().splitlines()) <= 40
     for patient in ("p1", "p2"):
-        write(tmp_path / "in" / f"{patient}a.myct", volume(10.0, 1), patient, "full")
-        write(tmp_path / "in" / f"{patient}b.myct", volume(20.0, 2), patient, "low")
+        write(tmp_path / "in", volume(10.0, 1), patient, "full")
+        write(tmp_path / "in", volume(20.0, 2), patient, "low")
     lines = []
     made = prepare.prepare_scans(Inputs(tmp_path / "in"), tmp_path / "out", say=lines.append)
     assert "found: MyCT, own folders: 4 series" in lines
@@ -104,14 +67,14 @@ def test_forty_lines_are_enough(tmp_path, module):
 
 
 def test_an_own_kind_goes_before_the_built_in_ones(tmp_path, module):
-    write(tmp_path / "in" / "a.myct", volume(10.0, 1), "p1", "full")
+    write(tmp_path / "in", volume(10.0, 1), "p1", "full")
     np.save(tmp_path / "in" / "a.npy", volume(10.0, 1))
     assert sources.recognise(tmp_path / "in") == "MyCT"
 
 
 def test_a_scan_that_breaks_its_promise_is_refused(tmp_path, module, monkeypatch):
-    write(tmp_path / "in" / "a.myct", volume(10.0, 1), "p1", "full")
-    write(tmp_path / "in" / "b.myct", volume(20.0, 2), "p1", "low")
+    write(tmp_path / "in", volume(10.0, 1), "p1", "full")
+    write(tmp_path / "in", volume(20.0, 2), "p1", "low")
     found = sources.gather(Inputs(tmp_path / "in"), track=lambda items, *_: items).found
     kind = type(found.scans[0])
     monkeypatch.setattr(kind, "read", lambda one: np.zeros((1, 2, 3), np.int16))
@@ -140,7 +103,7 @@ def test_the_documented_module_works(tmp_path):
 def test_the_command_takes_a_plug_in(tmp_path):
     (tmp_path / "my_scanner.py").write_text(MODULE)
     for dose, noise_hu in (("full", 10.0), ("low", 20.0)):
-        write(tmp_path / "in" / f"{dose}.myct", volume(noise_hu, int(noise_hu)), "p1", dose)
+        write(tmp_path / "in", volume(noise_hu, int(noise_hu)), "p1", dose)
     command = [sys.executable, str(CHECKOUT / "prepare.py"), "--input", str(tmp_path / "in")]
     refused = subprocess.run([*command, "--check"], capture_output=True, text=True, check=False)
     assert refused.returncode == 2
