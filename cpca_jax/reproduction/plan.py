@@ -15,6 +15,7 @@ from cpca_jax.reproduction import stages as run
 from cpca_jax.reproduction.engine import Plan, Stage
 from cpca_jax.reproduction.stages import Cohort
 from cpca_jax.runs import config
+from cpca_jax.runtime import plugins
 
 PHANTOMS, SCANS = "phantoms", "scans"
 TABLE, CASES, DETECTABILITY = "table", "cases", "detectability"
@@ -102,7 +103,7 @@ def _training(training: ConfigDict, name: str, cohort: Cohort) -> Stage:
     chosen, source = training.config, training.source
     needs = (cohort.store, cohort.training(source)) if source else (cohort.store,)
     train = partial(run.train, name, chosen, source, cohort)
-    settings = _settings(chosen) | {"features": inputs.features_digest(chosen)}
+    settings = _settings(chosen) | _outside(chosen)
     return Stage(cohort.training(name), train, needs, settings, _seconds(chosen))
 
 
@@ -134,7 +135,7 @@ def _detectability(deck: ConfigDict, rows: list[str], cohort: Cohort) -> Stage:
 def _sweep(sweep: ConfigDict, cohort: Cohort) -> Stage:
     seconds = len(sweep["values"]) * sweep.folds * _seconds(sweep.config)
     train = partial(run.sweep, sweep, cohort)
-    settings = _settings(sweep) | {"features": inputs.features_digest(sweep.config)}
+    settings = _settings(sweep) | _outside(sweep.config)
     return Stage(SWEEP, train, (cohort.store,), settings, seconds)
 
 
@@ -163,6 +164,16 @@ def _about(deck: ConfigDict) -> dict[str, Any]:
     validated = deck.trainings["CPCA-1"].config.train.validation_slices
     observer = {key: deck.detectability[key] for key in ("phantoms", "rois", "readers")}
     return lists | observer | {"scale": deck.scale, "first": deck.first, "validated": validated}
+
+
+def _outside(training: ConfigDict) -> dict[str, str]:
+    """Return the digests of what a training takes from outside its configuration.
+
+    Without plug-ins there is no entry for them, so that stages from before it had one stay done.
+    """
+    plugged = plugins.source_digest()
+    found = {"features": inputs.features_digest(training)}
+    return found | {"plugin_sources": plugged} if plugged else found
 
 
 def _settings(chosen: ConfigDict) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from types import ModuleType
 
 from cpca_jax.errors import InputError
 
-# Files that are loaded already: a row can be registered only once.
-_LOADED: set[Path] = set()
+# Files that are loaded already, with the digest of their source: a row can be registered only once.
+_LOADED: dict[Path, str] = {}
 
 
 def load(names: Sequence[str]) -> tuple[str, ...]:
@@ -36,14 +36,30 @@ def _load(name: str) -> str:
         raise InputError(f"--plugin: {path.name}: no such file")
     try:
         if not is_file:
-            importlib.import_module(name)
+            source = importlib.import_module(name).__file__
+            # A module without a file of its own, such as one in an archive, is known by name alone.
+            if source is not None and Path(source).is_file():
+                _remember(Path(source))
         elif path.resolve() not in _LOADED:
             import_file(path)
-            _LOADED.add(path.resolve())
+            _remember(path)
     # A plug-in is somebody else's program and may raise anything or call sys.exit.
     except (Exception, SystemExit) as error:
         raise InputError(f"--plugin: {path.name}: {type(error).__name__}: {error}") from error
     return path.name if is_file else name
+
+
+def _remember(path: Path) -> None:
+    _LOADED.setdefault(path.resolve(), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def source_digest() -> str:
+    """Return the digest of the sources of all loaded plug-ins in any order; "" without any.
+
+    The modules that a plug-in imports in its turn are not part of it.
+    """
+    digests = sorted(_LOADED.values())
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest() if digests else ""
 
 
 def import_file(path: Path) -> ModuleType:

@@ -10,6 +10,7 @@ from cpca_jax.reproduction import plan as deck_plan
 from cpca_jax.reproduction import stages as stages
 from cpca_jax.reproduction.stages import Cohort
 from cpca_jax.runs import config
+from cpca_jax.runtime import plugins
 
 PHANTOMS = Cohort("phantoms")
 
@@ -105,6 +106,24 @@ def test_other_feature_weights_rerun_every_training(tmp_path, monkeypatch):
     monkeypatch.setattr(inputs, "features_digest", lambda chosen: "others")
     after = digests(chosen, tmp_path)
     assert {n for n in before if before[n] == after[n]} == {"phantoms"}
+
+
+def test_an_edited_plug_in_reruns_every_training(tmp_path, monkeypatch):
+    """Its rows may be others now: penalties of other values, metrics that no score has yet."""
+    monkeypatch.setattr(plugins, "_LOADED", {})
+    chosen, path = deck.get_config("demo"), tmp_path / "mine.py"
+    path.write_text("A = 1\n")
+    found = [digests(chosen, tmp_path)]
+    for text in ("A = 1\n", "A = 2\n"):
+        monkeypatch.setattr(plugins, "_LOADED", {})
+        path.write_text(text)
+        plugins.load([str(path)])
+        found += [digests(chosen, tmp_path), digests(chosen, tmp_path)]
+    without, one, again, edited, last = found
+    assert one == again
+    assert edited == last
+    for other in (without, edited):
+        assert {name for name in one if one[name] == other[name]} == {"phantoms"}
 
 
 def test_missing_feature_weights_are_refused_before_anything_runs(tmp_path, monkeypatch):
