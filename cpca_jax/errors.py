@@ -1,5 +1,6 @@
-"""Errors that a user can mend: bad input, bad configuration. Programs end with exit code 2.
+"""Errors that a user can mend, and ends that are no errors of the program.
 
+An `InputError` ends a program with exit code 2, a `DivergedError` with 3, a `StoppedError` with 75.
 A message is one line: it names the thing (base name of a file, or configuration key), the value
 that was found, and what would be right. It never contains a patient attribute.
 """
@@ -53,5 +54,18 @@ class CheckpointError(InputError):
     """A checkpoint is missing or corrupt, or does not fit the experiment."""
 
 
+class NotFiniteError(InputError):
+    """A network gave numbers that are not finite."""
+
+
 class StoppedError(Exception):
     """The program was asked to stop and saved everything; the same command continues its work."""
+
+
+class DivergedError(FloatingPointError):
+    """A training reached numbers that are not finite; its last sound checkpoint is intact."""
+
+    def __init__(self, fact: str, advice: str) -> None:
+        """Join what happened and what the user can do; `fact` has no full stop."""
+        super().__init__(f"{fact}. {advice}")
+        self.fact = fact

@@ -13,7 +13,7 @@
 #
 # It resumes by itself. Two minutes before the time limit, and when preempted, the training gets
 # SIGTERM, saves, and exits with 75; then the job requeues itself and runs the same command again.
-# Bad input (2), a bug (1) and scancel end it for good.
+# Bad input (2), a divergence (3), a bug (1) and scancel end it for good.
 #
 #SBATCH --job-name=cpca
 #SBATCH --nodes=1

@@ -21,12 +21,13 @@ from jax.typing import DTypeLike
 from jaxtyping import Float32, Num
 
 from cpca_jax import trees
-from cpca_jax.errors import ConfigError, InputError
+from cpca_jax.errors import CheckpointError, ConfigError, InputError, NotFiniteError
 from cpca_jax.layers import variables_of
 from cpca_jax.models import MODELS, build_generator
 from cpca_jax.registry import pick
 from cpca_jax.runs import checkpoints
-from cpca_jax.types import DenoisingNetwork, Params, Slabs
+from cpca_jax.runtime import logs
+from cpca_jax.types import DenoisingNetwork, Params, Say, Slabs
 from cpca_jax.units import Window
 
 HUArray = Num[np.ndarray, "z y x"]
@@ -94,10 +95,15 @@ class Denoiser:
         return denoise_volume(self, volume_hu, batch=batch, outside=outside)
 
 
-def load_run(run: Path | str, *, step: int | None = None) -> Denoiser:
+def load_run(run: Path | str, *, step: int | None = None, say: Say = logs.say) -> Denoiser:
     """Load the denoiser of a trained run, from its newest sound checkpoint or the given step.
 
     The run called "identity" is built in, unless a folder of that name exists.
+
+    Args:
+        run: The run's folder.
+        step: The step of the checkpoint; by default the newest sound one.
+        say: A function that is told of each checkpoint that is skipped, and why.
 
     Raises:
         CheckpointError: The run does not exist or has no sound checkpoint.
@@ -106,15 +112,16 @@ def load_run(run: Path | str, *, step: int | None = None) -> Denoiser:
     run = Path(run)
     if str(run) == IDENTITY and not run.exists():
         return Denoiser(IDENTITY, Identity(), {}, _IDENTITY_WINDOW, digest=_digest({}, {}, {}))
-    found = checkpoints.require_step(run, step=step)
+    found = checkpoints.require_step(run, step=step, say=say)
     written = checkpoints.config_of(run, found)
     module = _network(run.name, written)
+    window = _window(run.name, written)
     params, statistics = checkpoints.restore_network(run, "generator", step=found)
     return Denoiser(
         name=run.resolve().name,
         module=module,
         params=params,
-        window=Window(*written["data"]["window_hu"]),
+        window=window,
         step=found,
         digest=_digest(params, statistics, written),
         statistics=statistics,
@@ -123,7 +130,7 @@ def load_run(run: Path | str, *, step: int | None = None) -> Denoiser:
 
 def _network(run: str, written: Mapping[str, Any]) -> DenoisingNetwork:
     """Build the network that a run's configuration names in its model section."""
-    model = written["model"]
+    model = _section(run, written, "model", {"name": str, "slices": int, "fields": dict})
     if model["name"] not in MODELS:
         plugins = ", ".join(written.get("plugins", ())) or "a module that it does not name"
         raise ConfigError(
@@ -132,6 +139,28 @@ def _network(run: str, written: Mapping[str, Any]) -> DenoisingNetwork:
         )
     fields = {name: _hashable(value) for name, value in model["fields"].items()}
     return build_generator(model["name"], slices=model["slices"], **fields)
+
+
+def _window(run: str, written: Mapping[str, Any]) -> Window:
+    edges = _section(run, written, "data", {"window_hu": list})["window_hu"]
+    if len(edges) != 2 or not all(type(edge) in {int, float} for edge in edges):
+        raise CheckpointError(f"{run}: config.data.window_hu is {edges}, must be [low, high] HU")
+    return Window(*edges)
+
+
+def _section(
+    run: str, written: Mapping[str, Any], name: str, kinds: Mapping[str, type]
+) -> dict[str, Any]:
+    """Return a section of a run's configuration, which must have these keys, of these types."""
+    section = written.get(name)
+    for key, kind in kinds.items():
+        value = section.get(key) if isinstance(section, dict) else None
+        if type(value) is not kind:
+            raise CheckpointError(
+                f"{run}: config.{name}.{key} is {value!r}, must be of type {kind.__name__}"
+            )
+    assert isinstance(section, dict)
+    return section
 
 
 def _hashable(value: Any) -> Any:
@@ -175,6 +204,7 @@ def denoise_volume(
 
     Raises:
         InputError: The slices are too small for the network, or `outside` is unknown.
+        NotFiniteError: The network gave numbers that are not finite.
     """
     if not isinstance(denoiser, Denoiser):
         denoiser = load_run(denoiser)
@@ -204,7 +234,7 @@ def denoise_slices(
     slab = np.asarray(volume_hu[wanted], np.float32)
     denoised = np.array(slab_program(denoiser)(denoiser.variables, jnp.asarray(slab)))
     if not np.isfinite(denoised).all():
-        raise InputError(
+        raise NotFiniteError(
             f"{denoiser.name}: its output is not finite, must be HU; the weights of step "
             f"{denoiser.step} diverged or are damaged"
         )

@@ -13,11 +13,11 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from cpca_jax import configs
-from cpca_jax.errors import InputError, StoppedError
+from cpca_jax.errors import DivergedError, InputError, StoppedError
 from cpca_jax.programs import usage
 from cpca_jax.runtime import addresses, logs, memory, plugins
 
-DONE, BUG, BAD_INPUT = 0, 1, 2
+DONE, BUG, BAD_INPUT, DIVERGED = 0, 1, 2, 3
 # Stopped as asked before the end ("try again later" in sysexits.h), or before the beginning.
 STOPPED, INTERRUPTED = 75, 130
 BROKEN_JAX = ("0.10.2", "0.11.0", "0.11.1")
@@ -145,8 +145,9 @@ def _given_plugins(arguments: Sequence[str]) -> list[str]:
 def run(program: Program, main: Callable[[], None]) -> None:
     """Parse the flags, call `main`, exit: 0 done, 1 a bug, 2 bad input or bad configuration.
 
-    The exit codes 75, stopped as asked, and 130, interrupted, mean that the same command
-    continues. Bad input gives one line on standard error; `--debug` adds the traceback.
+    The exit code 3 is that of a training that diverged. The exit codes 75, stopped as asked, and
+    130, interrupted, mean that the same command continues. Bad input and a divergence give one
+    line on standard error; `--debug` adds the traceback.
     """
     if any(argument in {"--help", "-h", "-help"} for argument in sys.argv[1:]):
         call = Path(sys.argv[0]).name
@@ -166,11 +167,11 @@ def run(program: Program, main: Callable[[], None]) -> None:
     except StoppedError as stopped:
         logs.complain(str(stopped))
         sys.exit(STOPPED)
-    except InputError as error:
+    except (InputError, DivergedError) as error:
         if program.debug:
             traceback.print_exc()
         logs.complain(f"error: {' '.join(str(error).split())}")
-        sys.exit(BAD_INPUT)
+        sys.exit(DIVERGED if isinstance(error, DivergedError) else BAD_INPUT)
     sys.exit(DONE)
 
 

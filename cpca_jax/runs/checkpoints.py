@@ -2,13 +2,14 @@
 
 A checkpoint is a folder RUN/checkpoints/STEP that holds the items `generator`, `critic`,
 `optimizer` and, for batch normalisation, `generator_statistics` (Orbax), `config.json`, and
-`manifest.json` with the SHA-256 of every other file. It is written under another name and renamed
-when complete. Orbax itself restores flipped bits without complaint, so the digests are checked
-whenever a step is chosen; a step that fails is reported and skipped, and the step before it is
-taken.
+`manifest.json`, see `manifest`. It is written under another name and renamed when complete. Orbax
+itself restores flipped bits without complaint, so the digests are checked whenever a step is
+chosen; a step that fails is reported and skipped, and the step before it is taken. Nothing that
+is not finite counts as sound.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,34 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from cpca_jax import trees
 from cpca_jax.errors import CheckpointError
-from cpca_jax.runtime import files
+from cpca_jax.runs import manifest
+from cpca_jax.runs.manifest import Manifest
+from cpca_jax.runtime import files, logs
 from cpca_jax.types import Params, Say
 
-FOLDER, CONFIG, MANIFEST = "checkpoints", "config.json", "manifest.json"
+FOLDER, CONFIG = "checkpoints", "config.json"
 OPTIMIZER, STATISTICS = "optimizer", "_statistics"
+# The name of a step's folder; Python's `isdigit` and `int` would also take other digits.
+_STEP = re.compile(r"0|[1-9][0-9]*", re.ASCII)
+
+# What was found out about a checkpoint in this process: its files as they were (path, size, time
+# of change) and the reason not to trust it. Files that have not changed are not hashed again.
+_known: dict[Path, tuple[tuple[Any, ...], str | None]] = {}
 
 
 def steps(run: Path) -> list[int]:
     """Return the steps that have a checkpoint folder, oldest first, without checking the files."""
     folder = run / FOLDER
-    return sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit() and p.is_dir())
+    return sorted(int(p.name) for p in folder.glob("*") if _STEP.fullmatch(p.name) and p.is_dir())
 
 
-def sound_step(run: Path, *, step: int | None = None, say: Say = lambda _: None) -> int | None:
+def sound_step(run: Path, *, step: int | None = None, say: Say = logs.say) -> int | None:
     """Return the step of the newest sound checkpoint, or None.
 
-    A checkpoint is sound if every file has the digest that its manifest states.
+    A checkpoint is sound if its manifest is whole and is that of its step, if every file has the
+    digest that the manifest states, and if every number is finite.
 
     Args:
         run: the run's folder.
@@ -42,14 +53,14 @@ def sound_step(run: Path, *, step: int | None = None, say: Say = lambda _: None)
     """
     candidates = [step] if step else reversed(steps(run))
     for candidate in candidates:
-        problem = _problem(run / FOLDER / str(candidate))
-        if problem is None:
+        found = problem(run, candidate)
+        if found is None:
             return candidate
-        say(f"checkpoint {candidate} skipped: {problem}")
+        say(f"warning: {run.name}: checkpoint {candidate} skipped: {found}")
     return None
 
 
-def require_step(run: Path, *, step: int | None = None, say: Say = lambda _: None) -> int:
+def require_step(run: Path, *, step: int | None = None, say: Say = logs.say) -> int:
     """Return the step of the newest sound checkpoint as `sound_step` does, or raise an error.
 
     Raises:
@@ -106,7 +117,7 @@ def restore_network(run: Path, which: str, *, step: int) -> tuple[Params, Params
 
 def is_of_version_0_1(run: Path, step: int) -> bool:
     """Tell whether a checkpoint has the form of version 0.1, see `older`."""
-    return str(read_about(run, step)["versions"]["cpca_jax"]).startswith("0.1.")
+    return read_manifest(run, step).versions["cpca_jax"].startswith("0.1.")
 
 
 def read_config(run: Path | str, *, step: int | None = None) -> dict[str, Any]:
@@ -120,40 +131,102 @@ def read_config(run: Path | str, *, step: int | None = None) -> dict[str, Any]:
 
 
 def config_of(run: Path, step: int) -> dict[str, Any]:
-    """Return the configuration of a checkpoint that is known to be sound (`sound_step`)."""
-    loaded: dict[str, Any] = json.loads((run / FOLDER / str(step) / CONFIG).read_text())
+    """Return the configuration of a checkpoint that is known to be sound (`sound_step`).
+
+    Raises:
+        CheckpointError: it is no JSON object, though the file is as it was written.
+    """
+    try:
+        loaded = json.loads((run / FOLDER / str(step) / CONFIG).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{run.name}, step {step}: {CONFIG} cannot be read") from error
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{run.name}, step {step}: {CONFIG} must be a JSON object")
     return loaded
 
 
-def read_about(run: Path, step: int) -> dict[str, Any]:
-    """Return the rest of the manifest: feature network, data fingerprint, versions."""
-    manifest = json.loads((run / FOLDER / str(step) / MANIFEST).read_text())
-    return {**manifest["about"], "versions": manifest["versions"]}
+def read_manifest(run: Path, step: int) -> Manifest:
+    """Return what the manifest of a step states.
+
+    Raises:
+        CheckpointError: the manifest cannot be trusted; the message is a predicate.
+    """
+    return manifest.read(run / FOLDER / str(step))
 
 
 def restore_item(run: Path, step: int, name: str) -> Any:
-    """Restore one item of a sound checkpoint as nested dictionaries of NumPy arrays."""
+    """Restore one item of a sound checkpoint as nested dictionaries of NumPy arrays.
+
+    Raises:
+        CheckpointError: the item cannot be read, though its files are as they were written.
+    """
     path = (run / FOLDER / str(step) / name).absolute()
-    checkpointer = ocp.PyTreeCheckpointer()
-    as_numpy = jax.tree.map(
-        lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
-        checkpointer.metadata(path).item_metadata.tree,
-    )
-    return checkpointer.restore(path, restore_args=as_numpy)
-
-
-def _problem(folder: Path) -> str | None:
-    """Return the reason why a checkpoint cannot be trusted, or None."""
     try:
-        stated = json.loads((folder / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "its manifest is missing or unreadable"
+        checkpointer = ocp.PyTreeCheckpointer()
+        as_numpy = jax.tree.map(
+            lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+            checkpointer.metadata(path).item_metadata.tree,
+        )
+        return checkpointer.restore(path, restore_args=as_numpy)
+    except Exception as error:  # Orbax and TensorStore raise nearly anything.
+        raise CheckpointError(
+            f"{run.name}, step {step}: {name} cannot be restored ({type(error).__name__})"
+        ) from error
+
+
+def not_finite(items: Params) -> list[str]:
+    """Return the names of the leaves that hold a number that is not finite."""
+    return [name for name, leaf in trees.by_name(items).items() if not np.isfinite(leaf).all()]
+
+
+def problem(run: Path, step: int) -> str | None:
+    """Return the reason why the checkpoint of a step cannot be trusted, or None."""
+    folder = run / FOLDER / str(step)
+    try:
+        state = tuple(
+            (path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+            for path in _files(folder)
+            for stat in (path.stat(),)
+        )
+        known = _known.get(folder.resolve())
+        if known is None or known[0] != state:
+            known = state, _problem(run, step)
+            _known[folder.resolve()] = known
+    except OSError as error:
+        return f"its files cannot be read ({error.strerror or type(error).__name__})"
+    return known[1]
+
+
+def _problem(run: Path, step: int) -> str | None:
+    folder = run / FOLDER / str(step)
+    try:
+        stated = manifest.read(folder)
+    except CheckpointError as error:
+        return str(error)
     found = digests(folder)
-    wrong = sorted(n for n in stated.keys() | found.keys() if stated.get(n) != found.get(n))
-    return f"{wrong[0]} is missing, new or changed" if wrong else None
+    names = stated.files.keys() | found.keys()
+    wrong = sorted(name for name in names if stated.files.get(name) != found.get(name))
+    if wrong:
+        return f"{wrong[0]} is missing, new or changed"
+    # Versions before the digest of manifests saved whatever there was.
+    return None if stated.protected else _problem_of_numbers(run, step)
+
+
+def _problem_of_numbers(run: Path, step: int) -> str | None:
+    items = sorted(p.name for p in (run / FOLDER / str(step)).iterdir() if p.is_dir())
+    try:
+        bad = not_finite({item: restore_item(run, step, item) for item in items})
+    except CheckpointError as error:
+        return str(error)
+    return f"{bad[0]} holds a number that is not finite" if bad else None
 
 
 def digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a checkpoint except its manifest, by relative path."""
-    found = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
-    return {p.relative_to(folder).as_posix(): files.file_digest(p) for p in found}
+    own = folder / manifest.NAME
+    found = (path for path in _files(folder) if path != own)
+    return {path.relative_to(folder).as_posix(): files.file_digest(path) for path in found}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())

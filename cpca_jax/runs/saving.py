@@ -1,6 +1,5 @@
 """Saving and restoring the whole state of a training; `checkpoints` reads what denoising needs."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,19 +12,21 @@ import orbax.checkpoint as ocp
 
 from cpca_jax import __version__, trees
 from cpca_jax.errors import CheckpointError
-from cpca_jax.runs import older
+from cpca_jax.runs import manifest, older
 from cpca_jax.runs.checkpoints import (
     CONFIG,
     FOLDER,
-    MANIFEST,
     OPTIMIZER,
     STATISTICS,
     digests,
     is_of_version_0_1,
+    not_finite,
+    problem,
     restore_item,
     restore_network,
     steps,
 )
+from cpca_jax.runs.manifest import Manifest
 from cpca_jax.runs.state import Player, TrainState
 from cpca_jax.runtime import files
 from cpca_jax.types import Params
@@ -36,11 +37,13 @@ def save(
     state: TrainState,
     config: str,
     *,
-    about: Mapping[str, Any],
+    about: Mapping[str, str],
     keep: int,
     keep_every: int = 0,
 ) -> Path:
-    """Write a checkpoint and remove older ones that need not be kept.
+    """Write a checkpoint and remove older sound ones that need not be kept.
+
+    Checkpoints that are not sound, and those of later steps, do not count and stay.
 
     Args:
         run: the run's folder.
@@ -51,10 +54,13 @@ def save(
         keep_every: also keep the checkpoints at multiples of this number of steps; 0 for none.
 
     Raises:
+        CheckpointError: a number of the state is not finite; nothing is written or removed.
         OutputError: the disk is full or may not be written; older checkpoints are intact.
     """
     state = jax.device_get(state)
     step = int(state.step)
+    if bad := broken(state):
+        raise CheckpointError(f"step {step} is not saved: {bad[0]} is not finite")
     folder = run / FOLDER
     for left in folder.glob(".*.partial"):  # left by a process that was killed while it saved
         shutil.rmtree(left, ignore_errors=True)
@@ -64,13 +70,19 @@ def save(
         files.appearing(final, shared=True, replacing=True) as partial,
     ):
         _write(partial, state, config, about)
-    for old in steps(run)[:-keep]:
+    older_ones = [old for old in steps(run) if old < step and problem(run, old) is None]
+    for old in older_ones[: max(len(older_ones) - keep + 1, 0)]:
         if not keep_every or old % keep_every:
             shutil.rmtree(folder / str(old), ignore_errors=True)
     return final
 
 
-def _write(folder: Path, state: TrainState, config: str, about: Mapping[str, Any]) -> None:
+def broken(state: TrainState) -> list[str]:
+    """Return the names of the leaves of a state that hold a number that is not finite."""
+    return not_finite(_items(state))
+
+
+def _write(folder: Path, state: TrainState, config: str, about: Mapping[str, str]) -> None:
     """Fill a checkpoint's folder, with the manifest last."""
     # The one process that saves must not wait for the others, which do not save.
     alone = ocp.options.MultiprocessingOptions(
@@ -81,13 +93,13 @@ def _write(folder: Path, state: TrainState, config: str, about: Mapping[str, Any
     for name, tree in _items(state).items():
         checkpointer.save((folder / name).absolute(), tree)
     (folder / CONFIG).write_text(config)
-    manifest = {
-        "step": int(state.step),
-        "about": dict(about),
-        "versions": {"cpca_jax": __version__, "jax": jax.__version__, "numpy": np.__version__},
-        "files": digests(folder),
-    }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    stated = Manifest(
+        step=int(state.step),
+        about=dict(about),
+        versions={"cpca_jax": __version__, "jax": jax.__version__, "numpy": np.__version__},
+        files=digests(folder),
+    )
+    (folder / manifest.NAME).write_text(manifest.as_json(stated))
 
 
 def restore_state(run: Path, like: TrainState, *, step: int) -> TrainState:

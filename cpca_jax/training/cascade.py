@@ -14,7 +14,7 @@ import numpy as np
 
 from cpca_jax.data.store.reader import PairedSeries
 from cpca_jax.denoising.denoiser import Denoiser, denoise_volume, load_run
-from cpca_jax.errors import ConfigError
+from cpca_jax.errors import ConfigError, DivergedError
 from cpca_jax.models.cascade import Cascade
 from cpca_jax.runs import checkpoints
 from cpca_jax.runs.config import Experiment
@@ -45,7 +45,13 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
         parts = assemble(stage)
         if number > 1 and network.hardest < 1 and not _finished(stage, folder):
             parts = on_hardest(parts, network.hardest)
-        state = loop.train_parts(parts, folder)
+        try:
+            state = loop.train_parts(parts, folder)
+        except DivergedError as error:
+            raise DivergedError(
+                f"{folder.name}, {error.fact}",
+                "Train the cascade again in another --workdir with lower rates",
+            ) from error
         if int(state.step) < experiment.train.total_steps:
             break
     return state

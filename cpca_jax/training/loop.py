@@ -1,7 +1,7 @@
 """The training loop."""
 
-import math
 import time
+from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -9,19 +9,25 @@ from pathlib import Path
 import jax
 
 from cpca_jax.data.store.patches import PatchSpec, prefetch
+from cpca_jax.errors import NotFiniteError
 from cpca_jax.metrics.table import drawn
-from cpca_jax.runs import checkpoints, config, saving
+from cpca_jax.runs import config, saving
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runs.state import STEP_KEY, TrainState
 from cpca_jax.runtime import files, locks, logs, processes
 from cpca_jax.runtime.sharding import Placement, choose_devices
 from cpca_jax.runtime.signals import Stop, stop_asked
+from cpca_jax.training.divergence import (
+    diverged,
+    require_finite_scalars,
+    require_finite_state,
+)
 from cpca_jax.training.experiment import Parts, assemble
 from cpca_jax.training.feed import Feeder, Sent, received
 from cpca_jax.training.networks import Networks
 from cpca_jax.training.objective import Objective
 from cpca_jax.training.resume import about, resume
-from cpca_jax.training.start import starting_state
+from cpca_jax.training.start import begin
 from cpca_jax.training.steps import draws_per_step, make_train_step, unrolled_here
 from cpca_jax.training.validation import Validation
 from cpca_jax.types import Params, RandomKey, Scalars
@@ -36,7 +42,7 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
     Raises:
         InputError: Configuration or data are bad, another training is running in the folder, or
             the folder's run has another configuration.
-        FloatingPointError: The training diverged; the last sound checkpoint remains.
+        DivergedError: The training diverged; the last sound checkpoint remains.
     """
     return train_parts(assemble(experiment), workdir)
 
@@ -48,20 +54,30 @@ def train_parts(parts: Parts, workdir: Path) -> TrainState:
     workdir.mkdir(parents=True, exist_ok=True)
     alone = locks.hold(workdir / ".lock", workdir.name, "another training is running in it")
     with alone if processes.is_first() else nullcontext(), stop_asked() as stop:
-        state = resume(parts, workdir)
-        if state is None:
-            state = starting_state(parts, placement, say=logs.say)
+        beginning = resume(parts, workdir)
+        if beginning is None:
+            beginning = begin(parts, placement, say=logs.say)
             if processes.is_first():
                 text = config.to_json(experiment)
                 files.write_file(workdir / "config.json", text.encode(), shared=True)
-        return _Training(parts, placement, workdir, stop).run(state)
+        training = _Training(parts, placement, workdir, stop, origin=beginning.origin)
+        return training.run(beginning.state)
 
 
 class _Training:
     """The loop over steps: step, log, validate, save."""
 
-    def __init__(self, parts: Parts, placement: Placement, workdir: Path, stop: Stop) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        placement: Placement,
+        workdir: Path,
+        stop: Stop,
+        *,
+        origin: Mapping[str, str],
+    ) -> None:
         self.parts, self.placement, self.workdir, self.stop = parts, placement, workdir, stop
+        self.about = {**about(parts), **origin}
         self.feeder = Feeder(
             parts.sampler,
             placement,
@@ -113,10 +129,14 @@ class _Training:
         """Validate and save when due; tell whether to stop."""
         asked = self._asked(done)
         last = done == self.config.total_steps
-        if done % self.config.steps_per_epoch == 0 or last:
-            self._validate(state, log)
         every = self.config.checkpoint_every or self.config.steps_per_epoch
-        if done % every == 0 or last or asked:
+        validating = done % self.config.steps_per_epoch == 0 or last
+        saving_due = done % every == 0 or last or asked
+        if validating or saving_due:
+            require_finite_state(state, self.parts.experiment, self.workdir)
+        if validating:
+            self._validate(state, log)
+        if saving_due:
             self._save(state)
         if asked and not last:
             logs.say(f"stopped at step {done} as asked; run the same command again to continue")
@@ -132,13 +152,7 @@ class _Training:
         return self.feeder.send(self.config.seed, step)
 
     def _log(self, log: logs.RunLog | logs.NoLog, step: int, scalars: dict[str, float]) -> None:
-        bad = [name for name, value in scalars.items() if not math.isfinite(value)]
-        if bad:
-            saved = max(checkpoints.steps(self.workdir), default=0)
-            raise FloatingPointError(
-                f"step {step}: {', '.join(bad)} not finite; the last checkpoint is that of step "
-                f"{saved}. A lower learning rate may help."
-            )
+        require_finite_scalars(scalars, step, self.parts.experiment, self.workdir)
         log.write("train", step, scalars)
         if scalars["output_sd"] < 1e-6:
             logs.say(
@@ -151,7 +165,11 @@ class _Training:
             return
         step = int(state.step)
         # On the host, because one process scores what lies on the devices of all processes.
-        scores = self.validation.scores(jax.device_get(state.generator))
+        try:
+            scores = self.validation.scores(jax.device_get(state.generator))
+        except NotFiniteError as error:
+            bad = ["the network's output"]
+            raise diverged(step, bad, self.parts.experiment, self.workdir) from error
         epoch = step / self.config.steps_per_epoch
         line = {"epoch": epoch} | scores
         log.write("validation", step, line)
@@ -168,7 +186,7 @@ class _Training:
             self.workdir,
             state,
             config.to_json(self.parts.experiment),
-            about=about(self.parts),
+            about=self.about,
             keep=self.config.keep_checkpoints,
             keep_every=self.config.keep_every,
         )

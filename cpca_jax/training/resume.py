@@ -8,16 +8,20 @@ from typing import Any
 from cpca_jax.errors import CheckpointError, ConfigError
 from cpca_jax.runs import checkpoints, config, saving
 from cpca_jax.runs.config import Experiment
-from cpca_jax.runs.state import TrainState
 from cpca_jax.runtime import logs, processes
+from cpca_jax.training import origin
 from cpca_jax.training.experiment import Parts
 from cpca_jax.training.networks import state_shapes
+from cpca_jax.training.origin import Beginning
 
-# The settings that may differ when a run is resumed; no result depends on them. Data and feature
-# network are compared by their digests, so their files may have moved.
+# The settings that may differ when a run is resumed; no result depends on them. Data, feature
+# network and the checkpoint of a transfer are compared by their digests, so their files may have
+# moved.
 RESUME_MAY_CHANGE = (
     "data.store",
     "perceptual.weights",
+    "transfer.run",
+    "transfer.step",
     "train.epochs",
     "train.steps",
     "train.log_every",
@@ -41,13 +45,13 @@ def about(parts: Parts) -> dict[str, str]:
     return {"feature_network": parts.features.label, "data": parts.store.fingerprint}
 
 
-def resume(parts: Parts, workdir: Path) -> TrainState | None:
-    """Return the state of the newest sound checkpoint in the folder, or None without checkpoints.
+def resume(parts: Parts, workdir: Path) -> Beginning | None:
+    """Return the newest sound checkpoint in the folder, or None without checkpoints.
 
     Raises:
         CheckpointError: The folder holds checkpoints, and none of them is sound.
         ConfigError: The folder's run has another configuration, other data or another feature
-            network.
+            network, or started from another checkpoint.
     """
     # The first process decides, because a mounted bucket may show the newest checkpoint later to
     # other machines.
@@ -63,11 +67,12 @@ def resume(parts: Parts, workdir: Path) -> TrainState | None:
         for line in differences(parts.experiment, theirs)
         if line.split(":")[0] not in RESUME_MAY_CHANGE
     ]
-    recorded = checkpoints.read_about(workdir, step)
+    recorded = checkpoints.read_manifest(workdir, step).about
+    changed += origin.differences(parts.experiment.transfer, theirs.transfer, recorded)
     changed += [
-        f"{what}: {value} here, {recorded[what]} there"
+        f"{what}: {value} here, {recorded.get(what)} there"
         for what, value in about(parts).items()
-        if recorded[what] != value
+        if recorded.get(what) != value
     ]
     if changed:
         raise ConfigError(
@@ -75,7 +80,8 @@ def resume(parts: Parts, workdir: Path) -> TrainState | None:
         )
     logs.say(f"resuming {workdir.name} at step {step}")
     template = state_shapes(parts.networks, parts.objective.optimisers)
-    return saving.restore_state(workdir, template, step=step)
+    state = saving.restore_state(workdir, template, step=step)
+    return Beginning(state, origin.recorded(recorded))
 
 
 def differences(ours: Experiment, theirs: Experiment) -> list[str]:

@@ -1,5 +1,6 @@
 """The initial state of a training: from scratch, or from a trained 2D run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -14,14 +15,15 @@ from cpca_jax.training import transfer
 from cpca_jax.training.experiment import Parts
 from cpca_jax.training.feed import Feeder, received
 from cpca_jax.training.networks import create_state
+from cpca_jax.training.origin import Beginning, named
 from cpca_jax.training.steps import make_critic_step, unrolled_here
 from cpca_jax.types import Say
 
 WARMUP_STREAM = 1
 
 
-def starting_state(parts: Parts, placement: Placement, *, say: Say) -> TrainState:
-    """Return the state before step 1.
+def begin(parts: Parts, placement: Placement, *, say: Say) -> Beginning:
+    """Return the state before step 1, and the checkpoint that it was taken from.
 
     The training starts from scratch or, where `transfer.run` is given, from that run's players
     inflated to the networks of this experiment. The warm-up of the critic follows if asked for.
@@ -38,19 +40,24 @@ def starting_state(parts: Parts, placement: Placement, *, say: Say) -> TrainStat
     experiment = parts.experiment
     key = jax.random.key(experiment.train.seed)
     state = create_state(parts.networks, parts.objective.optimisers, key)
-    if experiment.transfer.run:
-        _require_same_fold(experiment)
-        state = _transferred(state, experiment.transfer, say=say)
-    if experiment.transfer.critic_warmup_steps and state.critic is not None:
+    origin: Mapping[str, str] = {}
+    chosen = experiment.transfer
+    if chosen.run:
+        run = Path(chosen.run)
+        step = checkpoints.require_step(run, step=chosen.step or None, say=say)
+        _require_same_fold(experiment, step)
+        state = _transferred(state, chosen, step, say=say)
+        origin = named(run, step)
+    if chosen.critic_warmup_steps and state.critic is not None:
         state = _warm_up(parts, state, placement, say=say)
-    return state
+    return Beginning(state, origin)
 
 
-def _require_same_fold(experiment: Experiment) -> None:
+def _require_same_fold(experiment: Experiment, step: int) -> None:
     """Refuse a 2D run that saw the patients held out here: its scores on them mean nothing."""
     if not experiment.data.folds:
         return
-    theirs = config.parse(checkpoints.read_config(Path(experiment.transfer.run))).data
+    theirs = config.parse(checkpoints.config_of(Path(experiment.transfer.run), step)).data
     ours = experiment.data
     if (theirs.folds, theirs.fold) != (ours.folds, ours.fold):
         raise ConfigError(
@@ -59,10 +66,9 @@ def _require_same_fold(experiment: Experiment) -> None:
         )
 
 
-def _transferred(state: TrainState, chosen: TransferConfig, *, say: Say) -> TrainState:
-    """Replace the fresh players by the inflated players of the 2D run."""
+def _transferred(state: TrainState, chosen: TransferConfig, step: int, *, say: Say) -> TrainState:
+    """Replace the fresh players by the inflated players of the 2D run's sound checkpoint."""
     run = Path(chosen.run)
-    step = checkpoints.require_step(run, step=chosen.step or None)
     trained = saving.restore_player(run, "generator", step=step)
     carry = chosen.optimizer != transfer.FRESH
     rules: transfer.Rules = ((".*", chosen.rule),)

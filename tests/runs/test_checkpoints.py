@@ -145,4 +145,4 @@ def test_the_manifest_names_every_file_and_the_versions(made):
     manifest = json.loads((run / "checkpoints" / "3" / "manifest.json").read_text())
     assert manifest["versions"]["jax"] == jax.__version__
     assert {"config.json", "generator/_METADATA"} <= set(manifest["files"])
-    assert checkpoints.read_about(run, 3)["data"] == "x"
+    assert checkpoints.read_manifest(run, 3).about["data"] == "x"

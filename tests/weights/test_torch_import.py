@@ -340,7 +340,7 @@ def test_a_converted_run_denoises_like_pytorch(cpca, weights, tmp_path, adversar
         with pytest.raises(InputError, match="it holds no critic"):
             checkpoints.restore_params(run, which="critic")
     assert config.parse(json.loads((run / "config.json").read_text())) == experiment
-    about = checkpoints.read_about(run, 0)
+    about = checkpoints.read_manifest(run, 0).about
     assert about["weights"].startswith("theirs.safetensors, SHA-256 ")
 
 
