@@ -14,7 +14,7 @@ from cpca_jax.evaluation.case_studies import case_region, case_slice
 from cpca_jax.evaluation.scoring import SliceScore, evaluate_series, middle
 from cpca_jax.metrics.protocols import Protocol, get_protocol
 from cpca_jax.runs import checkpoints, config
-from cpca_jax.runtime import logs
+from cpca_jax.runtime import logs, run_log
 from cpca_jax.weights import feature_network
 from cpca_jax.weights.feature_network import FeatureNetwork
 
@@ -131,7 +131,7 @@ def _draw_curves(output: Path, runs: Sequence[Path], protocol: Protocol) -> None
     """Draw the curves of the runs that were validated; the figure states their own protocol."""
     curves, notes = {}, set()
     for run in runs:
-        lines = logs.read_jsonl(run / "validation.jsonl")
+        lines = run_log.read_jsonl(run / "validation.jsonl")
         if lines:
             curves[run.resolve().name] = lines
             written = checkpoints.read_config(run)
@@ -144,7 +144,7 @@ def _draw_curves(output: Path, runs: Sequence[Path], protocol: Protocol) -> None
 
 def _draw_critics(output: Path, runs: Sequence[Path]) -> None:
     """Draw the gradient norms and Wasserstein estimates of the runs that had a critic."""
-    logged = {run.resolve().name: logs.read_jsonl(run / "train.jsonl") for run in runs}
+    logged = {run.resolve().name: run_log.read_jsonl(run / "train.jsonl") for run in runs}
     curves = {name: lines for name, lines in logged.items() if lines and "wasserstein" in lines[0]}
     if curves:
         report.draw_critics(output / "critics.png", curves)

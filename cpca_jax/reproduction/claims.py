@@ -96,17 +96,8 @@ def _of_curves(curves: Curves, i: int, first: int) -> list[Finding]:
     tuned = {line["epoch"]: line for line in curves[f"CPCA_TF-{i}"]}
     scratch = {line["epoch"]: line for line in curves[f"CPCA-{i}"]}
     flat = {line["epoch"]: line for line in curves["CPCA-1"]}
-    gaps = {name: abs(tuned[first][name] - flat[first][name]) for name in drawn()}
-    same = all(gap <= METRICS[name].rounding for name, gap in gaps.items())
-    units = {name: f" {METRICS[name].unit}".rstrip() for name in gaps}
-    found = [
-        Finding(
-            f"CPCA_TF-{i} starts at the 2D curve's value, epoch {first}",
-            "one curve begins on the other",
-            f"differences {', '.join(f'{gap:.1g}{units[name]}' for name, gap in gaps.items())}",
-            HOLDS if same else CONTRADICTED,
-        )
-    ]
+    claim = f"CPCA_TF-{i} starts at the 2D curve's value, epoch {first}"
+    found = [_start(claim, tuned.get(first), flat.get(first))]
     later = sorted(epoch for epoch in tuned if epoch > first and epoch in scratch)
     for name, metric in _claimed().items():
         differences = [tuned[e][name] - scratch[e][name] for e in later]
@@ -121,6 +112,20 @@ def _of_curves(curves: Curves, i: int, first: int) -> list[Finding]:
             )
         )
     return found
+
+
+def _start(
+    claim: str, tuned: Mapping[str, float] | None, flat: Mapping[str, float] | None
+) -> Finding:
+    """Compare the first scores of fine-tuning with those of the 2D run at the same epoch."""
+    printed = "one curve begins on the other"
+    if tuned is None or flat is None:  # a log was damaged
+        return Finding(claim, printed, "", NOT_MEASURED)
+    gaps = {name: abs(tuned[name] - flat[name]) for name in drawn()}
+    same = all(gap <= METRICS[name].rounding for name, gap in gaps.items())
+    units = {name: f" {METRICS[name].unit}".rstrip() for name in gaps}
+    ours = f"differences {', '.join(f'{gap:.1g}{units[name]}' for name, gap in gaps.items())}"
+    return Finding(claim, printed, ours, HOLDS if same else CONTRADICTED)
 
 
 def _compare(

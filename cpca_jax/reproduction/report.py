@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from cpca_jax.evaluation import report
+from cpca_jax.metrics.table import drawn
 from cpca_jax.reproduction import claims, deck_values, tables
 from cpca_jax.runs import checkpoints
-from cpca_jax.runtime import files, logs, pages
+from cpca_jax.runtime import files, pages, run_log
 
 Folds = dict[int, dict[float, dict[str, float]]]
 Curves = dict[str, list[dict[str, float]]]
@@ -166,8 +167,9 @@ def _read(about: Mapping[str, Any], runs: Mapping[str, Path], found: Mapping[str
 def _curve(run: Path) -> list[dict[str, float]]:
     """Return the lines of validation.jsonl, epochs counted from the start of the 2D training."""
     first = checkpoints.read_config(run)["optim"]["first_epoch"]
-    lines = logs.read_jsonl(run / "validation.jsonl")
-    return [{**line, "epoch": line["epoch"] + first} for line in lines]
+    needed = {"epoch", *drawn(), *(f"low_{name}" for name in drawn())}
+    lines = run_log.read_jsonl(run / "validation.jsonl")
+    return [{**line, "epoch": line["epoch"] + first} for line in lines if needed <= line.keys()]
 
 
 def _draw(folder: Path, results: Results) -> Iterator[tuple[str, bytes]]:

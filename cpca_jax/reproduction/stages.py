@@ -15,6 +15,7 @@ from cpca_jax.data.collections.sources import Inputs
 from cpca_jax.data.collections.splits import SplitChoice
 from cpca_jax.data.store.reader import open_store
 from cpca_jax.denoising.denoiser import load_run
+from cpca_jax.errors import InputError
 from cpca_jax.evaluation import comparison
 from cpca_jax.evaluation.case_studies import draw_case_studies
 from cpca_jax.evaluation.detectability import measure_detectability
@@ -23,7 +24,7 @@ from cpca_jax.preparation.prepare import prepare_phantoms, prepare_scans
 from cpca_jax.reproduction import report
 from cpca_jax.reproduction.engine import DONE, duration
 from cpca_jax.runs import config
-from cpca_jax.runtime import files, logs
+from cpca_jax.runtime import files, logs, run_log
 from cpca_jax.simulation.lesions import LesionTask
 from cpca_jax.simulation.matched_scans import phantom_scans
 from cpca_jax.training import procedures
@@ -165,12 +166,28 @@ def sweep(chosen: ConfigDict, cohort: Cohort, folder: Path, found: Found) -> Non
             own = swept(chosen, value, fold=fold)
             own.data.store = str(cohort.folder(found))
             run = folder / f"{value:g}-fold{fold}"
-            procedures.train_to_end(config.parse(own), run)
-            scores = logs.read_jsonl(run / "validation.jsonl")[-1]
+            experiment = config.parse(own)
+            procedures.train_to_end(experiment, run)
+            scores = _last_scores(run, experiment.train.total_steps)
             folds.setdefault(fold, {})[value] = scores
     written = {"field": chosen.field, "folds": folds}
     text = json.dumps(written, indent=1) + "\n"
     files.write_file(folder / "sweep.json", text.encode(), shared=True)
+
+
+def _last_scores(run: Path, step: int) -> run_log.Row:
+    """Return the scores of a run's last validation, which must be that of its last step.
+
+    Raises:
+        InputError: the log lacks them, because it was damaged.
+    """
+    rows = run_log.read_jsonl(run / "validation.jsonl")
+    if not rows or rows[-1]["step"] != step:
+        raise InputError(
+            f"{run.name}/validation.jsonl: the scores of step {step} are missing; remove the "
+            "folder to train it again"
+        )
+    return rows[-1]
 
 
 def swept(chosen: ConfigDict, value: float, *, fold: int) -> ConfigDict:

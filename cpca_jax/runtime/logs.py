@@ -1,13 +1,10 @@
-"""Output of a run: lines and progress bars on the console, JSON lines and event files on disk."""
+"""Output to the console: lines and progress bars. `run_log` writes what stays on disk."""
 
-import json
-import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TextIO, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -21,8 +18,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
-
-from cpca_jax.runtime import files
 
 T = TypeVar("T")
 _console = Console(highlight=False, soft_wrap=True)
@@ -100,66 +95,6 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
         for item in items:
             yield item
             bar.advance()
-
-
-class RunLog:
-    """Scalars of a run: files `NAME.jsonl` and, next to them, TensorBoard event files.
-
-    When a run resumes, the lines of steps that will be repeated are dropped first.
-    """
-
-    def __init__(self, folder: Path, first_step: int) -> None:
-        from tensorboardX import SummaryWriter
-
-        self._folder, self._first_step = folder, first_step
-        self._files: dict[str, TextIO] = {}
-        purge = first_step + 1 if first_step else None
-        self._events = SummaryWriter(str(folder / "events"), purge_step=purge)
-
-    def write(self, name: str, step: int, scalars: Mapping[str, float]) -> None:
-        """Append one line to `name`.jsonl and one point per scalar to the event file."""
-        line: dict[str, float | int | None] = {"step": step}
-        line |= {k: v if math.isfinite(v) else None for k, v in scalars.items()}
-        file = self._files.get(name) or self._open(name)
-        file.write(json.dumps(line) + "\n")
-        file.flush()
-        for key, value in scalars.items():
-            self._events.add_scalar(f"{name}/{key}", value, step)
-
-    def close(self) -> None:
-        """Flush and close every file."""
-        self._events.close()
-        for file in self._files.values():
-            file.close()
-
-    def _open(self, name: str) -> TextIO:
-        path = self._folder / f"{name}.jsonl"
-        kept = [row for row in read_jsonl(path) if row["step"] <= self._first_step]
-        text = "".join(json.dumps(row) + "\n" for row in kept)
-        files.write_file(path, text.encode(), shared=True)
-        self._files[name] = path.open("a")
-        return self._files[name]
-
-
-class NoLog:
-    """A log that writes nothing, for all processes but the first."""
-
-    def write(self, name: str, step: int, scalars: Mapping[str, float]) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-def read_jsonl(path: Path) -> list[dict[str, float]]:
-    """Return the rows of a JSON-lines file without the incomplete last line that a kill leaves."""
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
 
 
 def complain(message: str) -> None:

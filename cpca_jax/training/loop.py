@@ -14,7 +14,7 @@ from cpca_jax.metrics.table import drawn
 from cpca_jax.runs import config, saving
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runs.state import STEP_KEY, TrainState
-from cpca_jax.runtime import files, locks, logs, processes
+from cpca_jax.runtime import files, locks, logs, processes, run_log
 from cpca_jax.runtime.sharding import Placement, choose_devices
 from cpca_jax.runtime.signals import Stop, stop_asked
 from cpca_jax.training.divergence import (
@@ -93,13 +93,11 @@ class _Training:
         """Train from `state` to the last step, and return the last state."""
         first, last = int(state.step), self.config.total_steps
         self._announce(first, last)
-        log = logs.RunLog(self.workdir, first) if processes.is_first() else logs.NoLog()
+        log = run_log.RunLog(self.workdir, first) if processes.is_first() else run_log.NoLog()
         with closing(log):
             return self._steps(state, first, last, log)
 
-    def _steps(
-        self, state: TrainState, first: int, last: int, log: logs.RunLog | logs.NoLog
-    ) -> TrainState:
+    def _steps(self, state: TrainState, first: int, last: int, log: run_log.Log) -> TrainState:
         if first == 0:
             self._validate(state, log)
         state = self.placement.replicate(state)
@@ -125,7 +123,7 @@ class _Training:
                     break
         return state
 
-    def _after_step(self, state: TrainState, done: int, log: logs.RunLog | logs.NoLog) -> bool:
+    def _after_step(self, state: TrainState, done: int, log: run_log.Log) -> bool:
         """Validate and save when due; tell whether to stop."""
         asked = self._asked(done)
         last = done == self.config.total_steps
@@ -151,7 +149,7 @@ class _Training:
     def _send(self, step: int) -> Sent:
         return self.feeder.send(self.config.seed, step)
 
-    def _log(self, log: logs.RunLog | logs.NoLog, step: int, scalars: dict[str, float]) -> None:
+    def _log(self, log: run_log.Log, step: int, scalars: dict[str, float]) -> None:
         require_finite_scalars(scalars, step, self.parts.experiment, self.workdir)
         log.write("train", step, scalars)
         if scalars["output_sd"] < 1e-6:
@@ -159,7 +157,7 @@ class _Training:
                 f"warning: at step {step} the network's output is constant (a dead last ReLU?)"
             )
 
-    def _validate(self, state: TrainState, log: logs.RunLog | logs.NoLog) -> None:
+    def _validate(self, state: TrainState, log: run_log.Log) -> None:
         """Score the current generator on slices that it is not trained on."""
         if not (self.parts.validation and processes.is_first()):
             return

@@ -46,7 +46,7 @@ ONLY_IN = {
         "data/collections/hdf5_pairs.py",
     },
     "PIL": {"data/collections/png_pairs.py"},
-    "tensorboardX": {"runtime/logs.py"},
+    "tensorboardX": {"runtime/run_log.py"},
     "filelock": {"runtime/locks.py"},
     "platformdirs": {"weights/feature_network.py"},
     "pooch": {"weights/downloads.py"},

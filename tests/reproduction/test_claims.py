@@ -119,3 +119,9 @@ def test_what_was_not_trained_is_not_claimed(methods, curves):
     del methods["WGAN-VGG"]
     finding = the(find(methods, curves), "CPCA-1 is better than WGAN-VGG: PSNR")
     assert (finding.ours, finding.verdict) == ("", NOT_MEASURED)
+
+
+@pytest.mark.parametrize("damaged", ["CPCA-1", "CPCA_TF-3"])
+def test_a_curve_without_its_first_scores_is_not_judged(methods, curves, damaged):
+    curves[damaged] = [line for line in curves[damaged] if line["epoch"] != 1]
+    assert the(find(methods, curves), "CPCA_TF-3 starts").verdict == NOT_MEASURED

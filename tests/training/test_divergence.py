@@ -13,7 +13,7 @@ from cpca_jax.errors import DivergedError
 from cpca_jax.programs import launch
 from cpca_jax.runs import checkpoints, config
 from cpca_jax.runs.config import parse
-from cpca_jax.runtime import logs
+from cpca_jax.runtime import run_log
 from cpca_jax.training import divergence, loop
 
 # One step of this rate gives weights so large that the second step is not finite.
@@ -75,7 +75,7 @@ def test_without_a_checkpoint_the_same_folder_can_be_used_again(store, tmp_path)
     with pytest.raises(DivergedError, match=r"run has no checkpoint yet\. Run it again with lower"):
         loop.train(tiny.configuration(store, **WILDER, **SILENT), run)
     loop.train(tiny.configuration(store, train__steps=2), run)
-    assert [row["step"] for row in logs.read_jsonl(run / "train.jsonl")] == [1, 2]
+    assert [row["step"] for row in run_log.read_jsonl(run / "train.jsonl")] == [1, 2]
 
 
 def test_the_last_sound_checkpoint_is_named_not_the_newest_folder(store, tmp_path):

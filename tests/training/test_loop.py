@@ -15,7 +15,7 @@ from conftest import CHECKOUT
 
 from cpca_jax.errors import CheckpointError, ConfigError, InputError
 from cpca_jax.runs import checkpoints, config
-from cpca_jax.runtime import locks, logs
+from cpca_jax.runtime import locks, run_log
 from cpca_jax.training import loop
 
 RUNNER = """
@@ -51,10 +51,10 @@ def same_parameters(run, other):
 
 
 def test_a_run_leaves_scores_curves_and_checkpoints(reference):
-    train = logs.read_jsonl(reference / "train.jsonl")
+    train = run_log.read_jsonl(reference / "train.jsonl")
     assert [line["step"] for line in train] == [1, 2, 3, 4, 5, 6]
     assert {"wasserstein", "penalty", "gradient_norm", "seconds_per_step"} <= set(train[0])
-    validation = logs.read_jsonl(reference / "validation.jsonl")
+    validation = run_log.read_jsonl(reference / "validation.jsonl")
     assert [line["epoch"] for line in validation] == [0, 1, 2]
     assert {"psnr", "ssim", "perceptual", "low_psnr"} <= set(validation[0])
     assert list((reference / "events").iterdir())
@@ -70,7 +70,7 @@ def test_stopped_and_resumed_equals_uninterrupted(store, reference, tmp_path):
     loop.train(tiny.configuration(store), run)
     same_parameters(run, reference)
     assert loop._compiled_step.cache_info().misses == compiled
-    steps = [line["step"] for line in logs.read_jsonl(run / "train.jsonl")]
+    steps = [line["step"] for line in run_log.read_jsonl(run / "train.jsonl")]
     assert steps == [1, 2, 3, 4, 5, 6]
 
 
@@ -166,8 +166,8 @@ def test_transfer_starts_exactly_where_2d_ended(store, reference, tmp_path, slic
     run = tmp_path / "run"
     changes = {"transfer__run": str(reference), "model__slices": slices, "train__steps": 1}
     loop.train(tiny.configuration(store, **changes), run)
-    last = logs.read_jsonl(reference / "validation.jsonl")[-1]
-    first = logs.read_jsonl(run / "validation.jsonl")[0]
+    last = run_log.read_jsonl(reference / "validation.jsonl")[-1]
+    first = run_log.read_jsonl(run / "validation.jsonl")[0]
     for metric in ("psnr", "ssim", "perceptual"):
         assert first[metric] == pytest.approx(last[metric], abs=1e-5, rel=1e-5)
     assert json.loads((run / "config.json").read_text())["transfer"]["rule"] == "centre"
