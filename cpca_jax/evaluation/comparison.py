@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cpca_jax.data.store.reader import PairedSeries, Store, open_store, with_kernels
+from cpca_jax.data.store.reader import PairedSeries, Store, open_store
 from cpca_jax.denoising.denoiser import Denoiser, load_run
 from cpca_jax.errors import ConfigError
 from cpca_jax.evaluation import case_figure, report
@@ -53,7 +53,7 @@ def compare(
     """
     protocol = get_protocol(choices.protocol)
     opened = open_store(store)
-    series = with_kernels(opened.split(choices.split), choices.kernels)
+    series = opened.split(choices.split, kernels=choices.kernels, key="--kernels")
     models = _load(runs)
     features = load_features(runs, choices)
     output.mkdir(parents=True, exist_ok=True)
@@ -74,6 +74,7 @@ def compare(
                     _draw(output, one, case, rows, images)
                 for _ in images["full dose"]:
                     bar.advance()
+    opened.require_unchanged()
     table = report.Table(
         protocol=protocol.name,
         protocol_description=protocol.description,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cpca_jax.data.collections.splits import held_out
 from cpca_jax.data.store.patches import AUGMENTATIONS, PatchSampler, PatchSpec
-from cpca_jax.data.store.reader import PairedSeries, Store, open_store, with_kernels
+from cpca_jax.data.store.reader import PairedSeries, Store, open_store
 from cpca_jax.errors import ConfigError
 from cpca_jax.metrics.protocols import PROTOCOLS, Protocol
 from cpca_jax.models import build_critic, build_generator
@@ -154,12 +154,13 @@ def _data(experiment: Experiment, store: Store) -> tuple[PatchSampler, tuple[Pai
         centres=data.centres,
         augmentation=data.augmentation,
     )
-    train = with_kernels(store.split(data.train_split), data.kernels)
+    train = store.split(data.train_split, kernels=data.kernels)
     validation: tuple[PairedSeries, ...] = ()
     if data.folds:
         held = held_out((series.patient for series in train), data.folds, data.fold)
         validation = tuple(series for series in train if series.patient in held)
         train = tuple(series for series in train if series.patient not in held)
     elif data.validation_split:
-        validation = with_kernels(store.split(data.validation_split), data.kernels)
+        # A kernel may be rare: one that only training has is no mistake.
+        validation = store.split(data.validation_split, kernels=data.kernels, every=False)
     return PatchSampler(train, spec), validation

@@ -178,6 +178,7 @@ class _Training:
         logs.say(f"  epoch {epoch:g}: validation {', '.join(both)}")
 
     def _save(self, state: TrainState) -> None:
+        self.parts.store.require_unchanged()
         if not processes.is_first():
             return
         saving.save(

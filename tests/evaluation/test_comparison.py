@@ -78,7 +78,11 @@ def test_one_run_may_not_stand_twice(store, runs, tmp_path):
     [
         ({"protocol": "dek"}, ConfigError, "protocol: 'dek'"),
         ({"split": "exam"}, StoreError, "exam"),
-        ({"kernels": ("B30f",)}, StoreError, "no series with B30f; there are simulated"),
+        (
+            {"kernels": ("B30f",)},
+            StoreError,
+            "--kernels: no series of split 'test' with B30f; there are simulated",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_written(store, tmp_path, choices, error, said):

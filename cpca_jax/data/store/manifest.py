@@ -1,15 +1,17 @@
 """The manifest of a store: its contents in JSON, checked on reading and on writing.
 
-A JSON object {"format": "cpca_jax store", "version": 2, "series": [...]}; each series holds
-the fields of `SeriesInfo` and, under "low" and "full", the array's file, its SHA-256 and
-the digests of the slices that it was made from ("sources"). The manifest holds no attribute of a
-patient.
+A JSON object {"format": "cpca_jax store", "version": 3, "series": [...], "sha256": ...}; each
+series holds the fields of `SeriesInfo` and, under "low" and "full", the array's file, its SHA-256
+and the digests of the slices that it was made from ("sources"). "sha256" is the digest of
+everything else in the object, so that no digit of it changes unseen; manifests from before
+version 3 have none. The manifest holds no attribute of a patient.
 """
 
 import dataclasses
+import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,12 @@ from cpca_jax.data.scan import PLACEMENTS, Placement
 from cpca_jax.errors import StoreError
 
 FORMAT = "cpca_jax store"
-VERSION = 2
+VERSION = 3
+# The versions without a digest of their own content.
+_WITHOUT_DIGEST = (1, 2)
 # The key of the low dose in version 1.
 _LOW_IN_VERSION_1 = "quarter"
+_DIGEST = "sha256"
 NAME = "manifest.json"
 
 
@@ -133,8 +138,20 @@ def as_json(entries: Sequence[Entry]) -> str:
     """
     check_together(entry.info for entry in entries)
     rows = [row_of(entry) for entry in entries]
-    manifest = {"format": FORMAT, "version": VERSION, "series": rows}
+    manifest = signed({"format": FORMAT, "version": VERSION, "series": rows})
     return json.dumps(manifest, indent=1, allow_nan=False) + "\n"
+
+
+def signed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON object together with the digest of all its other entries."""
+    rest = {key: value for key, value in content.items() if key != _DIGEST}
+    return {**rest, _DIGEST: _digest(rest)}
+
+
+def is_signed(content: Mapping[str, Any]) -> bool:
+    """Tell whether a JSON object holds the digest of its other entries."""
+    rest = {key: value for key, value in content.items() if key != _DIGEST}
+    return bool(content.get(_DIGEST) == _digest(rest))
 
 
 def row_of(entry: Entry) -> dict[str, Any]:
@@ -178,12 +195,19 @@ def _rows(root: Path) -> list[Any]:
         entries = manifest.get("series")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise _damaged(root, f"cannot be read ({type(error).__name__})") from error
-    if found not in {(FORMAT, VERSION), (FORMAT, 1)}:
+    if found not in [(FORMAT, VERSION), *((FORMAT, version) for version in _WITHOUT_DIGEST)]:
         wanted = (FORMAT, VERSION)
         raise _damaged(root, f"format and version are {found}, must be {wanted}")
+    if (found[1] not in _WITHOUT_DIGEST or _DIGEST in manifest) and not is_signed(manifest):
+        raise _damaged(root, "is not as it was written, its SHA-256 does not fit")
     if not isinstance(entries, list) or not entries:
         raise _damaged(root, "lists no series")
-    return entries if found == (FORMAT, VERSION) else [_of_version_1(row) for row in entries]
+    return [_of_version_1(row) for row in entries] if found == (FORMAT, 1) else entries
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _of_version_1(row: Any) -> Any:

@@ -4,11 +4,13 @@
     STORE/NAME.low.npy       int16 HU, (z y x)
     STORE/NAME.full.npy      the same slices at full dose
 
-It appears complete or not at all, and no array is ever unpickled.
+It appears complete or not at all, and no array is ever unpickled. `Store.split` gives out series
+for use only after their arrays were found to have the digests that the manifest states.
 """
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,10 @@ from jaxtyping import Int
 
 from cpca_jax.data.collections.pairs import SPLITS
 from cpca_jax.data.neighbours import neighbour_runs
-from cpca_jax.data.store import manifest
+from cpca_jax.data.store import digests, manifest
 from cpca_jax.data.store.manifest import ArrayFile, SeriesInfo
 from cpca_jax.errors import ConfigError, StoreError
-from cpca_jax.runtime.files import file_digest
+from cpca_jax.registry import near
 from cpca_jax.types import VolumeHU
 
 # Slices further apart than this number of thicknesses are not neighbours, however regular their
@@ -84,23 +86,59 @@ class Store:
         series: all its series, in the order of the manifest.
         fingerprint: the SHA-256 over names, splits and digests of all arrays, which identifies the
             data that a run was trained on.
+        files: the low-dose and the full-dose file of each series, by its name.
     """
 
     root: Path
     series: tuple[PairedSeries, ...]
     fingerprint: str
+    files: Mapping[str, tuple[ArrayFile, ArrayFile]]
 
-    def split(self, name: str) -> tuple[PairedSeries, ...]:
-        """Return the series of one split.
+    def split(
+        self,
+        name: str,
+        *,
+        kernels: tuple[str, ...] = (),
+        key: str = "config.data.kernels",
+        every: bool = True,
+    ) -> tuple[PairedSeries, ...]:
+        """Return the series of one split, after their volumes were found sound.
+
+        Args:
+            name: the split.
+            kernels: the reconstruction kernels to use; empty for all.
+            key: the key or flag that gave the kernels.
+            every: whether each of the kernels must be in the split; otherwise one is enough.
 
         Raises:
-            StoreError: the split has no series.
+            StoreError: the split has no series, a kernel is in none of them, or a volume is not
+                as the manifest says.
         """
         chosen = tuple(series for series in self.series if series.split == name)
         if not chosen:
             known = ", ".join(s for s in SPLITS if any(x.split == s for x in self.series))
             raise StoreError(f"{self.root.name}: no series in split {name!r}, only in {known}")
-        return chosen
+        kept = tuple(series for series in chosen if not kernels or series.kernel in kernels)
+        there = sorted({series.kernel for series in chosen})
+        absent = [kernel for kernel in kernels if kernel not in there]
+        if absent and (every or not kept):
+            raise StoreError(
+                f"{key}: no series of split '{name}' with {absent[0]}; there are "
+                f"{', '.join(there)}{near(absent[0], there)}"
+            )
+        digests.require_sound(self.root, self._volumes(kept))
+        return kept
+
+    def require_unchanged(self) -> None:
+        """Refuse volumes that were changed while they are in use; what was not used passes.
+
+        Raises:
+            StoreError: a volume that was given out by `split` was changed in place.
+        """
+        digests.require_unchanged(self.root, self._volumes(self.series))
+
+    def _volumes(self, series: tuple[PairedSeries, ...]) -> tuple[ArrayFile, ...]:
+        return tuple(file for one in series for file in self.files[one.name])
 
 
 def open_store(root: Path, *, verify: bool = False) -> Store:
@@ -108,7 +146,8 @@ def open_store(root: Path, *, verify: bool = False) -> Store:
 
     Args:
         root: its folder.
-        verify: whether all arrays are also read and their digests compared.
+        verify: whether the digests of all arrays are compared now; `Store.split` compares those of
+            the arrays that it gives out.
 
     Returns:
         The store; arrays are mapped, not read.
@@ -117,37 +156,21 @@ def open_store(root: Path, *, verify: bool = False) -> Store:
         StoreError: the store is missing, of another version, incomplete or damaged.
     """
     series: list[PairedSeries] = []
+    files: dict[str, tuple[ArrayFile, ArrayFile]] = {}
     lines: list[str] = []
     for entry in manifest.read(root):
         info = entry.info
-        low, full = (_array(root, file, info) for file in (entry.low, entry.full))
+        files[info.name] = entry.low, entry.full
+        low, full = (_array(root, file, info) for file in files[info.name])
         if low.shape != full.shape:
             shapes = f"{low.shape} in low and {full.shape} in full dose"
             raise StoreError(f"{root.name}: {info.name} has shape {shapes}, must be equal")
-        if verify:
-            _verify(root, entry.low)
-            _verify(root, entry.full)
         series.append(PairedSeries(**_fields(info), low=low, full=full))
         lines.append(" ".join((info.name, info.split, entry.low.sha256, entry.full.sha256)))
+    if verify:
+        digests.require_sound(root, (file for pair in files.values() for file in pair))
     fingerprint = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
-    return Store(root, tuple(series), fingerprint)
-
-
-def with_kernels(
-    series: tuple[PairedSeries, ...], kernels: tuple[str, ...]
-) -> tuple[PairedSeries, ...]:
-    """Return the series reconstructed with one of the kernels; all where none is named.
-
-    Raises:
-        StoreError: no series is left; the message names the kernels of the store.
-    """
-    kept = tuple(s for s in series if not kernels or s.kernel in kernels)
-    if not kept:
-        there = ", ".join(sorted({s.kernel for s in series}))
-        raise StoreError(
-            f"config.data.kernels: no series with {', '.join(kernels)}; there are {there}"
-        )
-    return kept
+    return Store(root, tuple(series), fingerprint, files)
 
 
 def _fields(info: SeriesInfo) -> dict[str, Any]:
@@ -160,19 +183,11 @@ def _array(root: Path, file: ArrayFile, info: SeriesInfo) -> VolumeHU:
         array: VolumeHU = np.load(root / file.file, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise StoreError(f"{name} is missing; prepare the store again") from None
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    # The header of an array is text of Python, whose readers raise errors of many kinds.
+    except Exception as error:
         reason = "is truncated or no .npy file of numbers"
         raise StoreError(f"{name} {reason}; prepare the store again") from error
     if array.dtype != np.int16 or array.ndim != 3 or len(array) != len(info.positions_mm):
         wanted = f"must be int16 ({len(info.positions_mm)}, y, x)"
         raise StoreError(f"{name} is {array.dtype} {array.shape}, {wanted}")
     return array
-
-
-def _verify(root: Path, file: ArrayFile) -> None:
-    found = file_digest(root / file.file)
-    if found != file.sha256:
-        raise StoreError(
-            f"{root.name}: {file.file} has SHA-256 {found[:12]}..., must be "
-            f"{file.sha256[:12]}...; prepare the store again"
-        )

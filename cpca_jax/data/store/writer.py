@@ -172,7 +172,7 @@ class StoreWriter:
             progress = self._partial / _PROGRESS
             with self._disk_errors():
                 with progress.open("a") as stream:
-                    stream.write(json.dumps(line) + "\n")
+                    stream.write(json.dumps(manifest.signed(line)) + "\n")
                 files.sync(progress)
 
     def assign_splits(self, splits: Mapping[str, str]) -> None:
@@ -216,12 +216,14 @@ class StoreWriter:
 
 
 def _finished(progress: Path) -> dict[str, dict[str, Any]]:
-    """Return the finished series of an interrupted writer by key, up to the first torn line."""
+    """Return the finished series of an interrupted writer by key, up to the first bad line."""
     finished: dict[str, dict[str, Any]] = {}
     text = progress.read_text(errors="replace") if progress.is_file() else ""
     for line in text.splitlines():
         try:
             row = json.loads(line)
+            if not manifest.is_signed(row):
+                break
             entry = manifest.entry_of(row["entry"])
             entry.info.check()
             finished[row["key"]] = {"entry": entry, "note": dict(row["note"])}

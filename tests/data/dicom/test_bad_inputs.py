@@ -26,6 +26,7 @@ from cpca_jax.data import messages
 from cpca_jax.data.collections.sources import Inputs
 from cpca_jax.data.dicom import search, slice_file
 from cpca_jax.data.dicom.header import Allowances
+from cpca_jax.data.store.manifest import signed
 from cpca_jax.data.store.reader import open_store
 from cpca_jax.denoising.denoiser import Denoiser
 from cpca_jax.denoising.folder import DenoisingOptions, denoise_folder
@@ -538,7 +539,7 @@ def test_b38_a_patient_in_two_splits(tmp_path):
     root = tiny.write_store(tmp_path / "store")
     manifest = json.loads((root / "manifest.json").read_text())
     manifest["series"][1]["patient"] = manifest["series"][0]["patient"]
-    (root / "manifest.json").write_text(json.dumps(manifest))
+    (root / "manifest.json").write_text(json.dumps(signed(manifest)))
     with pytest.raises(StoreError, match="is in splits train and validation, must be in one"):
         open_store(root)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cpca_jax.data.store import reader
-from cpca_jax.data.store.manifest import SeriesInfo
+from cpca_jax.data.store.manifest import SeriesInfo, signed
 from cpca_jax.data.store.writer import StoreWriter
 from cpca_jax.errors import ConfigError, StoreError
 
@@ -40,7 +40,7 @@ def rewrite(root, change):
     path = root / "manifest.json"
     manifest = json.loads(path.read_text())
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(signed(manifest)))
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -79,16 +79,21 @@ def test_manifest_holds_the_sources(tmp_path):
     assert manifest["series"][0]["full"]["sources"] == ["bb"]
 
 
-def test_a_store_of_version_1_is_read(tmp_path):
-    """The manifest lists its low dose under "quarter"; its arrays may have any names."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_of_an_older_version_is_read(tmp_path, version):
+    """Its manifest has no digest of its own; version 1 lists its low dose under "quarter"."""
     root = make(tmp_path / "store")
-
-    def as_before(manifest):
-        manifest["version"] = 1
-        manifest["series"][0]["quarter"] = manifest["series"][0].pop("low")
-
-    rewrite(root, as_before)
-    np.testing.assert_array_equal(reader.open_store(root, verify=True).series[0].low, FULL + 1)
+    path = root / "manifest.json"
+    older = json.loads(path.read_text()) | {"version": version}
+    del older["sha256"]
+    if version == 1:
+        older["series"][0]["quarter"] = older["series"][0].pop("low")
+    path.write_text(json.dumps(older))
+    (series,) = reader.open_store(root).split("train")
+    np.testing.assert_array_equal(series.low, FULL + 1)
+    (root / "L096-B30f.low.npy").write_bytes((root / "L096-B30f.full.npy").read_bytes())
+    with pytest.raises(StoreError, match=r"L096-B30f.low.npy has SHA-256"):
+        reader.open_store(root).split("train")
 
 
 def test_only_the_owner_may_enter(tmp_path):
@@ -237,7 +242,7 @@ def test_missing_store_names_prepare(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(version=3), r"version are \('cpca_jax store', 3\), must be"),
+        (lambda m: m.update(version=4), r"version are \('cpca_jax store', 4\), must be"),
         (lambda m: m.update(format="zip"), "format and version are"),
         (lambda m: m.update(series=[]), "lists no series"),
         (lambda m: m.update(series="all"), "lists no series"),
@@ -324,3 +329,17 @@ def test_a_flipped_bit_is_found_when_asked(tmp_path):
     reader.open_store(path.parent)
     with pytest.raises(StoreError, match=r"L096-B30f.low.npy has SHA-256 .*, must be "):
         reader.open_store(path.parent, verify=True)
+
+
+def test_a_series_is_taken_over_only_as_it_was_noted(tmp_path):
+    """One changed digit in the notes of an interrupted writer, and the series is made again."""
+    with pytest.raises(KeyboardInterrupt), StoreWriter(tmp_path / "store") as writer:
+        writer.add(INFO, FULL + 1, FULL, key="same")
+        raise KeyboardInterrupt
+    notes = tmp_path / ".store.partial" / "progress.jsonl"
+    text = notes.read_text()
+    for said, taken in ((text, True), (text.replace("8.0", "9.0"), False)):
+        notes.write_text(said)
+        with pytest.raises(KeyboardInterrupt), StoreWriter(tmp_path / "store") as writer:
+            assert (writer.take_over("same", INFO.name) is not None) == taken
+            raise KeyboardInterrupt
