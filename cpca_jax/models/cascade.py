@@ -8,6 +8,8 @@ second stage on it sees two maps, the present estimate and the original low-dose
 Stages are trained one by one (`cpca_jax.training.cascade`): all but the last are constants.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array, lax
@@ -16,6 +18,7 @@ from jax.typing import DTypeLike
 from cpca_jax.layers import BatchNorm, Conv, as_answer, padded_conv2d
 from cpca_jax.layers.conv3d import Features
 from cpca_jax.types import Centres, Slabs
+from cpca_jax.values import MOMENTUM, NOT_NEGATIVE, ONE_OR_MORE, SHARE
 
 
 class Cascade(nn.Module):
@@ -44,6 +47,12 @@ class Cascade(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     allowed_slices = (1,)
+    bounds: ClassVar = {
+        "stages": ONE_OR_MORE,
+        "hardest": SHARE,
+        "depth": NOT_NEGATIVE,
+        "momentum": MOMENTUM,
+    }
     smallest_edge = 3
 
     @property

@@ -5,6 +5,8 @@ WGAN-VGG; Yang et al. 2018, Fig. 2). No sigmoid, and no layer that mixes the exa
 the gradient penalty is defined per example.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
@@ -14,6 +16,7 @@ from jaxtyping import Float
 from cpca_jax.layers import glorot
 from cpca_jax.layers.conv2d import conv2d, same_pads
 from cpca_jax.types import Images, Scores
+from cpca_jax.values import NOT_NEGATIVE
 
 Maps = Float[Array, "batch _ _ _"]
 
@@ -35,6 +38,7 @@ class Critic(nn.Module):
     slope: float = 0.2
     dtype: DTypeLike = jnp.float32
 
+    bounds: ClassVar = {"slope": NOT_NEGATIVE}
     # The number of neighbouring slices that it scores together.
     slices = 1
 

@@ -6,6 +6,8 @@ input, and a discriminator of nine convolutions in groups of three. The numbers 
 and the slopes are those of the only public code found (DLDenoise), which is not the authors'.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -14,6 +16,7 @@ from jaxtyping import Array, Float
 from cpca_jax.layers import BatchNorm, Conv, as_answer, centre_slices, chain, padded_conv2d
 from cpca_jax.models.critic import StridedConv, scored
 from cpca_jax.types import Centres, Scores, Slabs
+from cpca_jax.values import EACH_ONE_OR_MORE, MOMENTUM, NOT_NEGATIVE, Bound
 
 
 class GAN3D(nn.Module):
@@ -39,6 +42,14 @@ class GAN3D(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     allowed_slices = (1, 3, 5, 7, 9, 11, 13, 15)
+    bounds: ClassVar = {
+        "features": Bound(
+            "six numbers, each 1 or more",
+            lambda value: len(value) == 6 and EACH_ONE_OR_MORE.holds(value),
+        ),
+        "slope": NOT_NEGATIVE,
+        "momentum": MOMENTUM,
+    }
     receptive_field = 15
     smallest_edge = 8
 
@@ -83,6 +94,7 @@ class GAN3DDiscriminator(nn.Module):
     slope: float = 0.01
     dtype: DTypeLike = jnp.float32
 
+    bounds: ClassVar = {"slope": NOT_NEGATIVE}
     # The number of neighbouring slices that it scores together.
     slices = 5
 

@@ -6,12 +6,15 @@ deck's authors. Each pass through the module takes the image a step towards less
 a reader can choose the number of passes after training.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from cpca_jax.models.cpca import CPCA
 from cpca_jax.types import Centres, Slabs
+from cpca_jax.values import ONE_OR_MORE
 
 
 class MAPNN(nn.Module):
@@ -35,6 +38,7 @@ class MAPNN(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     allowed_slices = (1,)
+    bounds: ClassVar = {"repetitions": ONE_OR_MORE}
     smallest_edge = 9
 
     @property

@@ -5,6 +5,8 @@ Chen et al., "Low-dose CT with a residual encoder-decoder convolutional neural n
 deconv1 and conv4, of deconv3 and conv2, and of deconv5 and the input go through the ReLU.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
@@ -20,6 +22,7 @@ from cpca_jax.layers import (
     normal,
 )
 from cpca_jax.types import Centres, Slabs
+from cpca_jax.values import POSITIVE
 
 LAYERS = 5
 
@@ -46,6 +49,7 @@ class REDCNN(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     allowed_slices = (1, 3, 5, 7, 9, 11)
+    bounds: ClassVar = {"init_sd": POSITIVE}
     receptive_field = 41
     smallest_edge = 21
 

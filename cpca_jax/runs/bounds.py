@@ -1,38 +1,11 @@
 """The documentation of a configuration field: meaning, source of its default, allowed values."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
+from cpca_jax.values import Bound
+
 _KEY = "setting"
-
-
-@dataclasses.dataclass(frozen=True)
-class Bound:
-    """The values that a field may have.
-
-    Attributes:
-        wanted: the words that complete "it must be ..." in messages and in the help.
-        holds: a function that tells whether a value of the right type is allowed.
-    """
-
-    wanted: str
-    holds: Callable[[Any], bool]
-
-
-POSITIVE = Bound("positive", lambda value: value > 0)
-NOT_NEGATIVE = Bound("zero or more", lambda value: value >= 0)
-ONE_OR_MORE = Bound("1 or more", lambda value: value >= 1)
-ODD = Bound("odd", lambda value: value % 2 == 1 and value > 0)
-SHARE = Bound("in (0, 1]", lambda value: 0 < value <= 1)
-MOMENTUM = Bound("in [0, 1)", lambda value: 0 <= value < 1)
-NONE_OR_SEVERAL = Bound("0 for none, or 2 or more", lambda value: value == 0 or value >= 2)
-WINDOW = Bound("[low, high] HU", lambda value: len(value) == 2 and value[0] < value[1])
-
-
-def one_of(*choices: str) -> Bound:
-    """Return the bound of a field that takes one of a few words."""
-    return Bound(" or ".join(choices), lambda value: value in choices)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,6 @@ ConfigDict. `settings` lists everything that can be configured.
 
 import dataclasses
 import json
-import math
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -31,6 +30,7 @@ from cpca_jax.runs.settings import (
     TrainConfig,
     TransferConfig,
 )
+from cpca_jax.values import INTEGER, SEED, Bound, convert, require
 
 __all__ = [
     "PRECISIONS",
@@ -48,6 +48,7 @@ __all__ = [
     "defaults",
     "parse",
     "parse_perceptual",
+    "parse_run",
     "to_json",
 ]
 
@@ -67,11 +68,22 @@ def parse(config: ConfigDict | Mapping[str, Any]) -> Experiment:
         ConfigError: an unknown or missing key, a wrong type, an impossible value. The message
             names the key, the value and what would be right.
     """
-    raw = _as_today(config.to_dict() if isinstance(config, ConfigDict) else config)
-    experiment: Experiment = _build(Experiment, raw, "")
-    for key, value, allowed, wanted in (*_bounds(experiment, ""), *_rules(experiment)):
+    experiment = parse_run(config.to_dict() if isinstance(config, ConfigDict) else config)
+    for key, value, bound in _bounds(experiment, ""):
+        require(f"config.{key}", value, bound)
+    for key, value, allowed, wanted in _rules(experiment):
         if not allowed:
             raise ConfigError(f"config.{key}: {value!r}; it must be {wanted}")
+    return experiment
+
+
+def parse_run(written: Mapping[str, Any]) -> Experiment:
+    """Parse the configuration that a run was trained with, whatever today's bounds are.
+
+    Raises:
+        ConfigError: an unknown or missing key, or a wrong type.
+    """
+    experiment: Experiment = _build(Experiment, _as_today(written), "")
     return experiment
 
 
@@ -124,33 +136,8 @@ def _build(kind: Any, raw: Mapping[str, Any], path: str) -> Any:
                 raise ConfigError(f"{prefix}{name}: {value!r}; it must hold its own keys")
             values[name] = _build(hint, value, f"{path}{name}.")
         else:
-            values[name] = _convert(hint, value, f"{prefix}{name}")
+            values[name] = convert(hint, value, f"{prefix}{name}")
     return kind(**values)
-
-
-def _convert(hint: Any, value: Any, key: str) -> Any:
-    """Convert one value to its declared type; lists become tuples, whole floats stay floats."""
-    origin = typing.get_origin(hint)
-    if origin is tuple:
-        item = typing.get_args(hint)[0]
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{key}: {value!r}; it must be a list")
-        return tuple(_convert(item, v, key) for v in value)
-    if origin is not None:  # a Mapping[str, Any], which holds the network's own fields
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{key}: {value!r}; it must be a mapping")
-        return {k: _tuples(v) for k, v in value.items()}
-    if hint is float and type(value) is int:
-        value = float(value)
-    if type(value) is not hint:
-        raise ConfigError(f"{key}: {value!r}; it must be of type {hint.__name__}")
-    if hint is float and not math.isfinite(value):
-        raise ConfigError(f"{key}: {value!r}; it must be finite")
-    return value
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
 
 
 # A check of a value that would fail late or not at all: key, value, whether it is allowed, and
@@ -158,14 +145,17 @@ def _tuples(value: Any) -> Any:
 Rule = tuple[str, Any, bool, str]
 
 
-def _bounds(part: Any, path: str) -> Iterator[Rule]:
-    """Yield the bounds that each field declares for itself."""
+def _bounds(part: Any, path: str) -> Iterator[tuple[str, Any, Bound]]:
+    """Yield the bounds that each field declares for itself, and that of every whole number."""
     for field in dataclasses.fields(part):
         value, bound = getattr(part, field.name), bounds.about(field).bound
         if dataclasses.is_dataclass(value):
             yield from _bounds(value, f"{path}{field.name}.")
-        elif bound is not None:
-            yield f"{path}{field.name}", value, bound.holds(value), bound.wanted
+            continue
+        if type(value) is int and bound is not SEED:
+            yield f"{path}{field.name}", value, INTEGER
+        if bound is not None:
+            yield f"{path}{field.name}", value, bound
 
 
 def _rules(e: Experiment) -> list[Rule]:
@@ -178,6 +168,7 @@ def _rules(e: Experiment) -> list[Rule]:
         ("data.fold", d.fold, d.fold < max(d.folds, 1), "below data.folds, from 0"),
         ("loss", weights, any(weights.values()), "at least one term with a weight"),
         ("train.total_steps", t.total_steps, t.total_steps > 0, "positive: set epochs or steps"),
+        ("train.total_steps", t.total_steps, t.total_steps < 2**31, "below 2147483648"),
         ("compute.accumulate", c.accumulate, d.batch % c.accumulate == 0,
          f"a divisor of data.batch = {d.batch}"),
     ]  # fmt: skip

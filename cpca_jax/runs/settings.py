@@ -9,21 +9,25 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from cpca_jax.runs.bounds import (
+from cpca_jax.runs.bounds import setting
+from cpca_jax.values import (
     MOMENTUM,
+    NAMES,
     NONE_OR_SEVERAL,
     NOT_NEGATIVE,
     ODD,
     ONE_OR_MORE,
+    PATTERNS,
     POSITIVE,
+    SEED,
     SHARE,
     WINDOW,
     one_of,
-    setting,
 )
 
 # The precisions of convolutions; parameters, losses and Adam are always float32.
 PRECISIONS = ("float32", "bfloat16")
+SPLITS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +35,7 @@ class DataConfig:
     """The scans and patches that are trained on."""
 
     store: str = setting("", "The store to train on, made by prepare; required.")
-    kernels: tuple[str, ...] = setting(
-        (), 'The reconstruction kernels to use, such as ("B30f",); empty for all.'
-    )
+    kernels: tuple[str, ...] = setting((), "The kernels to use; empty for all.", bound=NAMES)
     window_hu: tuple[float, float] = setting(
         (-300.0, 300.0),
         "The HU window that is mapped to [0, 1].",
@@ -66,9 +68,9 @@ class DataConfig:
     air_fraction: float = setting(
         0.85, "The share of air from which a patch is refused.", source="DU-GAN code", bound=SHARE
     )
-    train_split: str = setting("train", "The split of the store to train on.")
+    train_split: str = setting("train", "The split to train on.", bound=one_of(*SPLITS))
     validation_split: str = setting(
-        "validation", "The split of the store to validate on; empty for no validation."
+        "validation", "The split to validate on; empty for none.", bound=one_of(*SPLITS, "")
     )
     folds: int = setting(
         0,
@@ -167,7 +169,9 @@ class OptimConfig:
     beta2: float = setting(
         0.999, "Adam's decay of the second moment.", source="released code", bound=MOMENTUM
     )
-    epsilon: float = setting(1e-8, "Adam's term against division by zero.", source="released code")
+    epsilon: float = setting(
+        1e-8, "Adam's term against division by zero.", source="released code", bound=POSITIVE
+    )
     weight_decay: float = setting(0.0, "The generator kernels' L2 decay.", bound=NOT_NEGATIVE)
     decay: str = setting(
         "inverse_epoch",
@@ -186,15 +190,15 @@ class OptimConfig:
 class TrainConfig:
     """The length of the run and what happens along it."""
 
-    seed: int = setting(0, "The seed of weights, batches and penalties.")
-    epochs: int = setting(40, "The epochs of the run.", source="released code")
+    seed: int = setting(0, "The seed of weights, batches and penalties.", bound=SEED)
+    epochs: int = setting(40, "The epochs of the run.", source="released code", bound=NOT_NEGATIVE)
     steps_per_epoch: int = setting(
         1000,
         "The generator updates of an epoch.",
         source="the deck's 128K patches in batches of 128",
         bound=POSITIVE,
     )
-    steps: int = setting(0, "The generator updates of the run; 0 to count in epochs.")
+    steps: int = setting(0, "The generator updates; 0 to count in epochs.", bound=NOT_NEGATIVE)
     log_every: int = setting(20, "The steps from one log line to the next.", bound=ONE_OR_MORE)
     checkpoint_every: int = setting(
         0, "The steps between checkpoints; 0 for once an epoch.", bound=NOT_NEGATIVE
@@ -204,10 +208,10 @@ class TrainConfig:
         10_000, "The steps whose multiples are also kept; 0 for none.", bound=NOT_NEGATIVE
     )
     validation_slices: int = setting(
-        64, "The slices to validate on, spread over the validation series; 0 for all."
+        64, "The slices to validate on, over all their series; 0 for all.", bound=NOT_NEGATIVE
     )
     frozen: tuple[str, ...] = setting(
-        (), "The generator parameters that stay as they are: regular expressions."
+        (), "Parameters of the generator that stay: regular expressions.", bound=PATTERNS
     )
 
     @property
@@ -221,12 +225,12 @@ class TransferConfig:
     """The 2D run to start from, if training does not start from scratch."""
 
     run: str = setting("", "The folder of a finished 2D run to start from; empty for none.")
-    step: int = setting(0, "The step of that run; 0 for its last checkpoint.")
+    step: int = setting(0, "The step of that run; 0 for its last checkpoint.", bound=NOT_NEGATIVE)
     rule: str = setting(
         "centre", "The rule that inflates a 2D kernel: centre is [0, H, 0].", source="deck"
     )
     fresh: tuple[str, ...] = setting(
-        (), "The parameters that start fresh instead: regular expressions."
+        (), "The parameters that start fresh instead: regular expressions.", bound=PATTERNS
     )
     critic: str = setting(
         "carry",
@@ -237,7 +241,7 @@ class TransferConfig:
         "carry", "Adam's moments of the players that are carried: carry or fresh."
     )
     critic_warmup_steps: int = setting(
-        0, "The critic-only updates before fine-tuning, for a 2D model that had no critic."
+        0, "The critic-only updates before fine-tuning, for a new critic.", bound=NOT_NEGATIVE
     )
 
 

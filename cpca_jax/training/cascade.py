@@ -7,6 +7,7 @@ be resumed, evaluated and inspected. All settings are the network's own fields
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from cpca_jax.data.store.reader import PairedSeries
 from cpca_jax.denoising.denoiser import Denoiser, denoise_volume, load_run
-from cpca_jax.errors import ConfigError, DivergedError
+from cpca_jax.errors import DivergedError
 from cpca_jax.models.cascade import Cascade
 from cpca_jax.runs import checkpoints
 from cpca_jax.runs.config import Experiment
@@ -22,6 +23,7 @@ from cpca_jax.runs.state import TrainState
 from cpca_jax.runtime import logs
 from cpca_jax.training import loop
 from cpca_jax.training.experiment import Parts, assemble, build_networks
+from cpca_jax.training.networks import generator_names
 
 
 def train(experiment: Experiment, workdir: Path) -> TrainState:
@@ -32,11 +34,6 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
     """
     network = build_networks(experiment).generator
     assert isinstance(network, Cascade)
-    if network.stages < 1 or not 0 < network.hardest <= 1:
-        raise ConfigError(
-            f"config.model.fields: stages is {network.stages}, must be 1 or more; hardest is "
-            f"{network.hardest}, must be in (0, 1]"
-        )
     for number in range(1, network.stages + 1):
         folder = stage_folder(workdir, number, network.stages)
         if network.stages > 1:
@@ -67,8 +64,8 @@ def stage_experiment(
 ) -> Experiment:
     """Return stage `number` (from 1) of a cascade as an ordinary experiment."""
     fields = {**experiment.model.fields, "stages": number}
-    stage = dataclasses.replace(
-        experiment, model=dataclasses.replace(experiment.model, fields=fields)
+    stage = _with_known_patterns(
+        dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, fields=fields))
     )
     if number == 1:
         return stage
@@ -84,6 +81,31 @@ def stage_experiment(
             fresh=(*stage.transfer.fresh, f"stage{number}/.*"),
             optimizer="fresh",
         ),
+    )
+
+
+def _with_known_patterns(stage: Experiment) -> Experiment:
+    """Return the stage with those of the user's patterns that match a parameter of its network.
+
+    `train` has found that each of them matches a parameter of the whole cascade.
+    """
+    train, transfer = stage.train, stage.transfer
+    if not (train.frozen or transfer.fresh):
+        return stage
+    bare = dataclasses.replace(
+        stage,
+        train=dataclasses.replace(train, frozen=()),
+        transfer=dataclasses.replace(transfer, fresh=()),
+    )
+    weights, moments = generator_names(build_networks(bare))
+
+    def known(patterns: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(p for p in patterns if any(re.fullmatch(p, name) for name in names))
+
+    return dataclasses.replace(
+        stage,
+        train=dataclasses.replace(train, frozen=known(train.frozen, weights)),
+        transfer=dataclasses.replace(transfer, fresh=known(transfer.fresh, (*weights, *moments))),
     )
 
 

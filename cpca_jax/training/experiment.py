@@ -8,16 +8,17 @@ from cpca_jax.data.store.patches import AUGMENTATIONS, PatchSampler, PatchSpec
 from cpca_jax.data.store.reader import PairedSeries, Store, open_store
 from cpca_jax.errors import ConfigError
 from cpca_jax.metrics.protocols import PROTOCOLS, Protocol
-from cpca_jax.models import build_critic, build_generator
+from cpca_jax.models import build_critic, build_generator, require_fields
 from cpca_jax.objectives import losses, penalties, perceptual
 from cpca_jax.objectives.perceptual import FeatureSpec
 from cpca_jax.registry import pick
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runtime import addresses
 from cpca_jax.training import optim, transfer
-from cpca_jax.training.networks import Adversary, Networks, PatchGeometry
+from cpca_jax.training.networks import Adversary, Networks, PatchGeometry, generator_names
 from cpca_jax.training.objective import Objective
 from cpca_jax.units import Window
+from cpca_jax.values import require_matches
 from cpca_jax.weights import feature_network
 from cpca_jax.weights.feature_network import FeatureNetwork
 
@@ -66,8 +67,13 @@ def assemble(experiment: Experiment) -> Parts:
 
 
 def build_networks(experiment: Experiment) -> Networks:
-    """Build the generator and, where the objective has an adversarial term, the critic."""
-    _check_names(experiment)
+    """Build the generator and, where the objective has an adversarial term, the critic.
+
+    Raises:
+        ConfigError: A name is in no table, a field cannot have its value, or a pattern matches no
+            parameter of the generator.
+    """
+    check_names(experiment)
     model, data = experiment.model, experiment.data
     generator = build_generator(model.name, slices=model.slices, **model.fields)
     if data.patch < generator.smallest_edge:
@@ -75,7 +81,18 @@ def build_networks(experiment: Experiment) -> Networks:
             f"config.data.patch: {data.patch}; {model.name} needs {generator.smallest_edge} or more"
         )
     geometry = PatchGeometry(model.slices, data.patch, data.margin, data.centres)
-    return Networks(generator, _build_adversary(experiment), geometry)
+    networks = Networks(generator, _build_adversary(experiment), geometry)
+    _require_patterns(experiment, networks)
+    return networks
+
+
+def _require_patterns(experiment: Experiment, networks: Networks) -> None:
+    """Refuse each pattern that matches no parameter."""
+    frozen, fresh = experiment.train.frozen, experiment.transfer.fresh
+    if frozen or fresh:
+        weights, moments = generator_names(networks)
+        require_matches("config.train.frozen", frozen, weights)
+        require_matches("config.transfer.fresh", fresh, (*weights, *moments))
 
 
 def _build_adversary(experiment: Experiment) -> Adversary | None:
@@ -113,8 +130,12 @@ def load_features(experiment: Experiment) -> FeatureNetwork:
     )
 
 
-def _check_names(e: Experiment) -> None:
-    """Refuse names that only a training needs and that are in no table."""
+def check_names(e: Experiment) -> None:
+    """Refuse names that are in no table, and fields that a network cannot have.
+
+    Raises:
+        ConfigError: There is such a name or field.
+    """
     rules = dict.fromkeys([*transfer.INFLATIONS, transfer.FRESH])
     carried = dict.fromkeys([CARRY, transfer.FRESH])
     pick(AUGMENTATIONS, e.data.augmentation, "config.data.augmentation")
@@ -126,12 +147,10 @@ def _check_names(e: Experiment) -> None:
     pick(rules, e.transfer.rule, "config.transfer.rule")
     pick(carried, e.transfer.critic, "config.transfer.critic")
     pick(carried, e.transfer.optimizer, "config.transfer.optimizer")
-    for part, fields in (("model", e.model.fields), ("critic", e.critic.fields)):
-        if "dtype" in fields:  # a training would silently ignore it
-            raise ConfigError(
-                f"config.{part}.fields.dtype: {fields['dtype']}; it must be left out, because "
-                "config.compute.precision sets the precision of a training"
-            )
+    require_fields("model", e.model.name, e.model.fields)
+    # Without an adversarial term there is no critic; its fields may be those of another one.
+    if e.loss.adversarial:
+        require_fields("critic", e.critic.name, e.critic.fields)
 
 
 def _store_path(experiment: Experiment) -> Path:

@@ -13,6 +13,7 @@ from jax import Array
 from cpca_jax.layers import STATISTICS, variables_of
 from cpca_jax.objectives.constraints import UNCONSTRAINED, Constraint
 from cpca_jax.runs.state import CRITIC_KEY, GENERATOR_KEY, Player, TrainState
+from cpca_jax.trees import by_name
 from cpca_jax.types import Centres, DenoisingNetwork, Examples, Params, RandomKey, Scores, Slabs
 
 
@@ -163,6 +164,13 @@ def init_critic(networks: Networks, key: RandomKey) -> Params:
     key = jax.random.fold_in(key, CRITIC_KEY)
     params: Params = adversary.module.init(key, networks.examples(centres))["params"]
     return adversary.constraint.prepare(params, key)
+
+
+def generator_names(networks: Networks) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the generator's parameters, and those of its running moments."""
+    slab = _flat_slab(networks.geometry)
+    shapes = jax.eval_shape(networks.generator.init, jax.random.key(0), slab)
+    return tuple(by_name(shapes["params"])), tuple(by_name(shapes.get(STATISTICS, {})))
 
 
 @dataclasses.dataclass(frozen=True)

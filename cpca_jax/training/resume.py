@@ -61,7 +61,7 @@ def resume(parts: Parts, workdir: Path) -> Beginning | None:
         if checkpoints.steps(workdir):
             raise CheckpointError(f"{workdir.name}: none of its checkpoints is sound; move it away")
         return None
-    theirs = config.parse(checkpoints.config_of(workdir, step))
+    theirs = config.parse_run(checkpoints.config_of(workdir, step))
     changed = [
         line
         for line in differences(parts.experiment, theirs)

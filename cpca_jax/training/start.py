@@ -57,7 +57,7 @@ def _require_same_fold(experiment: Experiment, step: int) -> None:
     """Refuse a 2D run that saw the patients held out here: its scores on them mean nothing."""
     if not experiment.data.folds:
         return
-    theirs = config.parse(checkpoints.config_of(Path(experiment.transfer.run), step)).data
+    theirs = config.parse_run(checkpoints.config_of(Path(experiment.transfer.run), step)).data
     ours = experiment.data
     if (theirs.folds, theirs.fold) != (ours.folds, ours.fold):
         raise ConfigError(
