@@ -12,7 +12,7 @@ from cpca_jax.errors import ConfigError
 from cpca_jax.evaluation import case_figure, report
 from cpca_jax.evaluation.case_studies import case_region, case_slice
 from cpca_jax.evaluation.scoring import SliceScore, evaluate_series, middle
-from cpca_jax.metrics.protocols import Protocol, get_protocol
+from cpca_jax.metrics.protocols import get_protocol
 from cpca_jax.runs import checkpoints, config
 from cpca_jax.runtime import logs, run_log
 from cpca_jax.weights import feature_network
@@ -83,7 +83,7 @@ def compare(
         rows=report.make_rows(scores),
     )
     report.write_tables(output, table, scores)
-    _draw_curves(output, runs, protocol)
+    _draw_curves(output, runs)
     _draw_critics(output, runs)
     return table
 
@@ -128,19 +128,30 @@ def _draw(
     logs.say(f"  figure {path.name}")
 
 
-def _draw_curves(output: Path, runs: Sequence[Path], protocol: Protocol) -> None:
-    """Draw the curves of the runs that were validated; the figure states their own protocol."""
-    curves, notes = {}, set()
+def _draw_curves(output: Path, runs: Sequence[Path]) -> None:
+    """Draw the curves of the runs that were validated, in groups that can be compared."""
+    groups: dict[str, dict[str, Sequence[Mapping[str, float]]]] = {}
     for run in runs:
         lines = run_log.read_jsonl(run / "validation.jsonl")
         if lines:
-            curves[run.resolve().name] = lines
-            written = checkpoints.read_config(run)
-            used = config.parse_perceptual(written)
-            notes.add(f"protocol {written['evaluation']['protocol']}")
-            notes.add(f"{used.network} {used.tap}")
-    if curves:
-        report.draw_curves(output / "curves.png", curves, ", ".join(sorted(notes)))
+            groups.setdefault(_meaning(run), {})[run.resolve().name] = lines
+    if groups:
+        report.draw_curves(output / "curves.png", groups)
+
+
+def _meaning(run: Path) -> str:
+    """Return what the validation scores of a run depend on besides its weights."""
+    step = checkpoints.require_step(run)
+    written, about = checkpoints.config_of(run, step), checkpoints.read_about(run, step)
+    data, slices = written["data"], written["train"]["validation_slices"]
+    used = f"split '{data['validation_split']}', {slices or 'all'} slices"
+    if data.get("folds"):
+        used = f"fold {data['fold']} of {data['folds']}, {slices or 'all'} slices"
+    kernels = f", kernels {', '.join(data['kernels'])}" if data["kernels"] else ""
+    return (
+        f"store {about['data'][:12]}, {used}{kernels}; protocol "
+        f"{written['evaluation']['protocol']}; {about['feature_network']}"
+    )
 
 
 def _draw_critics(output: Path, runs: Sequence[Path]) -> None:

@@ -93,35 +93,46 @@ def markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw_curves(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], note: str) -> None:
-    """Draw the validation scores by epoch, one line per run.
+def draw_curves(
+    path: Path, groups: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
+) -> None:
+    """Draw the validation scores by epoch: a row of axes for each group, one line per run.
 
     The score before the first training step is left outside the axes where it is far from all
     later ones.
 
     Args:
         path: The PNG file to write.
-        curves: The lines of each run's validation.jsonl, by the name of the run.
-        note: The meaning of the numbers (protocol, feature network).
+        groups: The lines of each run's validation.jsonl, by the name of the run and by the meaning
+            of the numbers (store, protocol, feature network); only runs of one group are compared.
     """
-    figure, places = _side_by_side()
-    for metric, axes in places.items():
-        baseline = None
-        # A run from before a metric was added has no curve of it.
-        known = {name: [line for line in lines if metric in line] for name, lines in curves.items()}
-        for name, lines in known.items():
-            epochs = [line["epoch"] for line in lines]
-            axes.plot(epochs, [line[metric] for line in lines], marker="o", ms=3, label=name)
-            baseline = lines[-1].get(f"low_{metric}") if lines else baseline
-        if baseline is not None:
-            axes.axhline(baseline, color="0.5", linestyle="--", label="low dose")
-        shown = [value for lines in known.values() for value in _usual(lines, metric)]
-        if shown:
-            _limit(axes, [*shown, *([] if baseline is None else [baseline])])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _label(axes, METRICS[metric].heading, "epoch")
-    figure.suptitle(f"Validation; {note}", fontsize=10)
+    metrics = drawn()
+    figure = figures.new_figure(1 + 4 * len(metrics), 4.2 * len(groups))
+    parts = figure.subfigures(len(groups), 1, squeeze=False)[:, 0]
+    for part, (meaning, curves) in zip(parts, groups.items(), strict=True):
+        grid = part.subplots(1, len(metrics), squeeze=False)
+        for metric, axes in zip(metrics, grid.flat, strict=True):
+            _draw_group(axes, metric, curves)
+        part.suptitle(f"Validation; {meaning}", fontsize=9)
     files.write_file(path, figures.png(figure), shared=True)
+
+
+def _draw_group(axes: Axes, metric: str, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Draw one metric of runs that can be compared, with their common baseline."""
+    baseline = None
+    # A run from before a metric was added has no curve of it.
+    known = {name: [line for line in lines if metric in line] for name, lines in curves.items()}
+    for name, lines in known.items():
+        epochs = [line["epoch"] for line in lines]
+        axes.plot(epochs, [line[metric] for line in lines], marker="o", ms=3, label=name)
+        baseline = lines[-1].get(f"low_{metric}") if lines else baseline
+    if baseline is not None:
+        axes.axhline(baseline, color="0.5", linestyle="--", label="low dose")
+    shown = [value for lines in known.values() for value in _usual(lines, metric)]
+    if shown:
+        _limit(axes, [*shown, *([] if baseline is None else [baseline])])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _label(axes, METRICS[metric].heading, "epoch")
 
 
 def _side_by_side() -> tuple[Figure, dict[str, Axes]]:

@@ -182,7 +182,7 @@ def _draw(folder: Path, results: Results) -> Iterator[tuple[str, bytes]]:
     wanted["critics"] = [tuned, *(n for n in results.about["questions"] if "critic" in n)]
     for name, trainings in wanted.items():
         path = folder / f"{name}.png"
-        report.draw_curves(path, {t: results.curves[t] for t in trainings}, results.note)
+        report.draw_curves(path, {results.note: {t: results.curves[t] for t in trainings}})
         yield name, path.read_bytes()
     path = folder / "lambda.png"
     report.draw_sweep(path, results.field, results.folds, results.note)

@@ -128,5 +128,20 @@ def test_a_run_from_before_a_metric_was_added_has_no_curve_of_it(tmp_path):
     new = [line | {"low_ssim": 0.4} for line in old]
     for line in old:
         del line["ssim"]
-    report.draw_curves(tmp_path / "curves.png", {"old": old, "new": new}, "note")
+    report.draw_curves(tmp_path / "curves.png", {"note": {"old": old, "new": new}})
     assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_curves_stand_together_only_where_they_mean_the_same(store, runs, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(report, "draw_curves", lambda path, groups: drawn.append(groups))
+    other = tmp_path / "other"
+    changes = {"perceptual__tap": "relu2_1", "train__steps": 1}
+    loop.train(tiny.configuration(store, **changes), other)
+    comparison._draw_curves(tmp_path, [*runs, other])
+    (groups,) = drawn
+    assert [list(curves) for curves in groups.values()] == [["flat", "deep"], ["other"]]
+    first, second = groups
+    assert "relu1_2" in first
+    assert "relu2_1" in second
+    assert "protocol deck" in second
