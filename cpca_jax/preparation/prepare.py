@@ -24,6 +24,7 @@ from cpca_jax.preparation.store_page import EXAMPLES, PAGE, Summary
 from cpca_jax.runtime import files
 from cpca_jax.simulation import low_dose
 from cpca_jax.types import Say
+from cpca_jax.values import POSITIVE, SEED, require, require_number
 
 
 def _silent(message: str) -> None:
@@ -143,8 +144,8 @@ def prepare_phantoms(
         if value < 1:
             raise ConfigError(f"--{name} is {value}, must be at least 1")
     _require_dose(dose)
-    if interval_mm <= 0:
-        raise ConfigError(f"--interval_mm is {interval_mm:g}, must be above 0")
+    require_number("--interval_mm", interval_mm, POSITIVE)
+    require("--seed", seed, SEED)
     names = [f"phantom-{number:03d}" for number in range(count)]
     splits = _phantom_splits(names, test_count, validation_count)
     with StoreWriter(output) as writer:

@@ -105,6 +105,8 @@ class Program:
             for one in value if isinstance(value, list) else [value]:
                 if isinstance(one, str):
                     addresses.refuse(f"--{name}", one)
+                    if isinstance(value, list) and name != "plugin" and not one.strip():
+                        raise InputError(f"--{name}: a name in the list is empty")
 
     @property
     def debug(self) -> bool:
