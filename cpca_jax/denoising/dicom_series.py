@@ -149,7 +149,7 @@ def derived_series(
     neighbours = f"{model.slices} neighbouring slices each" if model.slices > 1 else "single slices"
     text = (
         f"Noise reduced by a neural network, cpca_jax {__version__}, model {name} "
-        f"(weights and configuration {model.digest}), from {neighbours}"
+        f"step {model.step} (weights and configuration {model.digest}), from {neighbours}"
     )
     derivation = Derivation(
         software=f"cpca_jax {__version__}",

@@ -18,6 +18,9 @@ from cpca_jax.errors import InputError, OutputError, TakenError
 # Error numbers of a system or of a network share that cannot flush a folder's names to the disk.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS}
 
+# The bytes of its own name that a hidden name keeps.
+_LONGEST = 200
+
 
 @contextlib.contextmanager
 def appearing(root: Path, *, shared: bool = False, replacing: bool = False) -> Iterator[Path]:
@@ -38,7 +41,7 @@ def appearing(root: Path, *, shared: bool = False, replacing: bool = False) -> I
         TakenError: `root` exists already.
         OutputError: the disk refuses the folder.
     """
-    partial = root.with_name(f".{root.name}.{secrets.token_hex(4)}.partial")
+    partial = root.with_name(f".{_short(root.name)}.{secrets.token_hex(4)}.partial")
     with disk_errors(root.name):
         root.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir(mode=0o777 if shared else 0o700)
@@ -108,7 +111,7 @@ def whole_path(
     Raises:
         InputError: an `error`; the disk refuses the file, or it exists and may not be replaced.
     """
-    partial = path.with_name(f".{secrets.token_hex(4)}.partial.{path.name}")
+    partial = path.with_name(f".{secrets.token_hex(4)}.partial.{_short(path.name)}")
     with disk_errors(path.name, error=error):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -206,6 +209,11 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _short(name: str) -> str:
+    """Return the end of a name: file systems take 255 bytes, and a hidden name is longer."""
+    return os.fsencode(name)[-_LONGEST:].decode(errors="ignore")
 
 
 def _linked(partial: Path, path: Path) -> bool:

@@ -433,8 +433,10 @@ def test_nifti_volumes(tmp_path, suffix):
     assert again["series"][name]["state"] == "there already"
     with pytest.raises(InputError, match="nothing is overwritten"):
         denoise_folder(network(1), tmp_path / "in", tmp_path / "same", DenoisingOptions())
-    beside = denoise_folder(IDENTITY, path, path.parent / "out", DenoisingOptions())
-    assert beside["series"][path.name]["state"] == "denoised"
+    with pytest.raises(OutputError, match="lies in the input"):
+        denoise_folder(IDENTITY, path, path.parent / "out", DenoisingOptions())
+    alone = denoise_folder(IDENTITY, path, tmp_path / "alone", DenoisingOptions())
+    assert alone["series"][path.name]["state"] == "denoised"
 
 
 needs_validator = pytest.mark.skipif(

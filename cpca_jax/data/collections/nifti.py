@@ -19,7 +19,10 @@ from cpca_jax.runtime.files import whole_path
 
 SUFFIXES = (".nii.gz", ".nii")
 _RANGE = np.iinfo(np.int16)
-_TO_MM = {"meter": 1000.0, "micron": 0.001}
+# The lengths in mm of the units that the low three bits of xyzt_units name.
+_TO_MM = {1: 1000.0, 2: 1.0, 3: 0.001}
+# Where converters write the patient's name.
+_FREE_TEXTS = ("db_name", "aux_file", "intent_name")
 # The change from RAS, the coordinates of NIfTI, to LPS, those of DICOM.
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -34,6 +37,7 @@ class NiftiGeometry:
         spacing_mm: the distances (z, y, x); z along the slices' normal.
         orientation: the direction cosines of x, then of y, in DICOM's patient coordinates.
         origins_mm: the centre of each slice's first pixel in patient coordinates, (z, 3).
+        doubts: what the header leaves open, and how it was taken, in words.
     """
 
     path: Path
@@ -41,6 +45,7 @@ class NiftiGeometry:
     spacing_mm: tuple[float, float, float]
     orientation: tuple[float, ...]
     origins_mm: Float[np.ndarray, "z 3"]
+    doubts: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +54,7 @@ class NiftiVolume(NiftiGeometry):
 
     Attributes:
         volume_hu: the voxels in HU (z y x), z ascending towards the head; int16 where the file
-            holds whole numbers that fit, else float32.
+            holds whole numbers that fit, else float32. Not finite outside the scan, if asked for.
     """
 
     volume_hu: Shaped[np.ndarray, "z y x"]
@@ -75,11 +80,12 @@ def read_geometry(path: Path) -> NiftiGeometry:
     return NiftiGeometry(path, **_geometry(path, _opened(path)))
 
 
-def read_nifti(path: Path) -> NiftiVolume:
+def read_nifti(path: Path, *, gaps: bool = False) -> NiftiVolume:
     """Read a volume in HU.
 
     Args:
         path: a .nii or .nii.gz file whose scaled values are HU.
+        gaps: take a file with voxels that are not finite, as outside the scan; they stay so.
 
     Returns:
         The volume, its spacing and its place.
@@ -98,12 +104,22 @@ def read_nifti(path: Path) -> NiftiVolume:
         raise VolumeError(f"{path.name}: voxels cannot be read ({_reason(error)})") from error
     slope, inter = _scaling(image)
     scaled = _scaled(stored.reshape(image.shape[:3]), slope, inter)
-    require_hu(path.name, float(scaled.min()), float(scaled.max()))
+    known = scaled[np.isfinite(scaled)] if gaps and scaled.dtype.kind == "f" else scaled
+    if not known.size:
+        raise VolumeError(f"{path.name}: no voxel is finite, must be HU")
+    require_hu(path.name, float(known.min()), float(known.max()))
     volume = np.ascontiguousarray(np.transpose(scaled, order)[flips])
     return NiftiVolume(path, **geometry, volume_hu=volume)
 
 
-def write_nifti(path: Path, volume_hu: Shaped[np.ndarray, "z y x"], *, like: Path) -> int:
+def write_nifti(
+    path: Path,
+    volume_hu: Shaped[np.ndarray, "z y x"],
+    *,
+    like: Path,
+    made: str = "",
+    gaps: bool = False,
+) -> int:
     """Write a volume with another file's order of axes, affine, data type and scaling.
 
     The file appears whole or not at all; an existing file is never replaced. Header
@@ -113,6 +129,8 @@ def write_nifti(path: Path, volume_hu: Shaped[np.ndarray, "z y x"], *, like: Pat
         path: the new file, .nii or .nii.gz.
         volume_hu: the volume in HU (z y x), as `read_nifti` gives it.
         like: the file that `volume_hu` was made from.
+        made: how the volume was made, at most 80 characters of ASCII, see `made_how`.
+        gaps: take values that are not finite, which only files of floating point hold.
 
     Returns:
         The number of voxels that lay outside the range of the data type and were clipped to it.
@@ -129,20 +147,30 @@ def write_nifti(path: Path, volume_hu: Shaped[np.ndarray, "z y x"], *, like: Pat
         raise VolumeError(f"{path.name}: is no name of a NIfTI file, must end in .nii or .nii.gz")
     if path.exists() or path.is_symlink():
         raise VolumeError(f"{path.name}: is there already, must be a new file")
-    if not np.isfinite(volume_hu).all():
+    if not (gaps and image.get_data_dtype().kind == "f") and not np.isfinite(volume_hu).all():
         raise VolumeError(f"{path.name}: volume has values that are not finite")
     order, flips = _axes(like, image)
     back = np.transpose(volume_hu[flips], np.argsort(order))
     stored, clipped = _stored(back, image)
-    _save(path, stored.reshape(image.shape), image)
+    _save(path, stored.reshape(image.shape), image, made)
     return clipped
+
+
+def made_how(path: Path) -> str:
+    """Return what `write_nifti` was told of the making of a file.
+
+    Raises:
+        VolumeError: the file is not NIfTI.
+    """
+    return bytes(_opened(path).header["descrip"].tobytes()).rstrip(b"\0").decode("latin-1")
 
 
 def _opened(path: Path) -> Any:
     import nibabel
 
     try:
-        image = nibabel.load(path)
+        # Not mapped: a file that becomes shorter meanwhile would end the process.
+        image = nibabel.load(path, mmap=False)
     # nibabel has several errors of its own besides those of gzip and of the system.
     except Exception as error:
         raise VolumeError(f"{path.name}: is no NIfTI file ({_reason(error)})") from error
@@ -178,7 +206,8 @@ def _axes(path: Path, image: Any) -> tuple[tuple[int, int, int], tuple[slice, ..
 
 def _geometry(path: Path, image: Any) -> dict[str, Any]:
     order, flips = _axes(path, image)
-    to_mm = _TO_MM.get(image.header.get_xyzt_units()[0], 1.0)
+    unit = int(image.header["xyzt_units"]) & 7
+    to_mm = _TO_MM.get(unit, 1.0)
     affine = _RAS_TO_LPS @ np.asarray(image.affine, float)
     affine[:3] *= to_mm
     shape = tuple(int(image.shape[axis]) for axis in order)
@@ -190,7 +219,12 @@ def _geometry(path: Path, image: Any) -> dict[str, Any]:
     z, y, x = steps
     normal = np.cross(x, y) / np.linalg.norm(np.cross(x, y))
     lengths = (abs(z @ normal), np.linalg.norm(y), np.linalg.norm(x))
+    doubts: tuple[str, ...] = ()
+    if unit not in _TO_MM:
+        said = f"has code {unit}, which names none" if unit else "names none"
+        doubts = (f"xyzt_units {said}; lengths are taken as mm",)
     return {
+        "doubts": doubts,
         "shape": shape,
         "spacing_mm": tuple(float(length) for length in lengths),
         "orientation": tuple(float(c) for c in (*x / lengths[2], *y / lengths[1])),
@@ -238,13 +272,14 @@ def _stored(
     return kept, clipped
 
 
-def _save(path: Path, stored: Shaped[np.ndarray, "..."], image: Any) -> None:
+def _save(path: Path, stored: Shaped[np.ndarray, "..."], image: Any, made: str) -> None:
     import nibabel
 
     header = nibabel.Nifti1Header.from_header(image.header)
     header.extensions.clear()
-    for text in ("descrip", "db_name", "aux_file", "intent_name"):
-        header[text] = b""  # where converters write the patient's name
+    for text in _FREE_TEXTS:
+        header[text] = b""
+    header["descrip"] = made.encode("ascii")
     written = nibabel.Nifti1Image(stored, image.affine, header)
     # Set only now, because the constructor forgets it; without it, nibabel chooses its own.
     written.header.set_slope_inter(*_scaling(image))

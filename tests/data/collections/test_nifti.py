@@ -225,3 +225,69 @@ def test_extensions_are_left_out(tmp_path):
     nifti.write_nifti(tmp_path / "b.nii", nifti.read_nifti(source).volume_hu, like=source)
     assert b"Secret" in source.read_bytes()
     assert b"Secret" not in (tmp_path / "b.nii").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("code", "scale"), [(0, 1), (7, 1), (255, 1), (2, 1), (3, 0.001), (11, 0.001)]
+)
+def test_codes_of_units(tmp_path, code, scale):
+    path = write(
+        tmp_path / "a.nii",
+        body(),
+        affine(np.array(LPS)),
+        edit=lambda header: header.__setitem__("xyzt_units", code),
+    )
+    read = nifti.read_nifti(path)
+    assert read.spacing_mm == pytest.approx(np.array([3, 0.8, 0.7]) * scale)
+    assert bool(read.doubts) == (code in (0, 7, 255))
+    nifti.write_nifti(tmp_path / "b.nii", read.volume_hu, like=path)
+    assert nibabel.load(tmp_path / "b.nii").header["xyzt_units"] == code
+
+
+def changed(field, value):
+    return lambda header: header.__setitem__(field, value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("dim", [0, 5, 7, 9, 1, 1, 1, 1]),
+        ("dim", [3, -5, 7, 9, 1, 1, 1, 1]),
+        ("dim", [3, 5, 0, 9, 1, 1, 1, 1]),
+        ("dim", [7, 5, 7, 3, 3, 1, 1, 1]),
+        ("dim", [9, 5, 7, 9, 1, 1, 1, 1]),
+        ("vox_offset", 3e9),
+        ("vox_offset", np.nan),
+        ("vox_offset", -400),
+        ("magic", b"xx1"),
+        ("datatype", 9999),
+        ("datatype", 32),
+        ("datatype", 128),
+        ("scl_slope", np.inf),
+        ("scl_slope", np.nan),
+        ("scl_slope", 0.0),
+        ("scl_inter", np.nan),
+        ("srow_x", [np.nan] * 4),
+        ("srow_x", [0.0] * 4),
+        ("sizeof_hdr", 7),
+        ("pixdim", [np.nan] * 8),
+    ],
+)
+def test_a_header_gives_one_sentence_or_the_volume(tmp_path, field, value):
+    stored = body()
+    path = write(tmp_path / "a.nii", stored, affine(LPS))
+    header = nibabel.load(path).header.copy()
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    header[field] = value
+    raw = bytearray(path.read_bytes())
+    raw[:348] = header.structarr.tobytes()
+    path.write_bytes(raw)
+    try:
+        read = nifti.read_nifti(path)
+    except VolumeError as error:
+        assert str(error).startswith("a.nii: ")
+        assert "\n" not in str(error)
+        return
+    assert field in {"scl_slope", "pixdim", "vox_offset", "scl_inter", "sizeof_hdr"}
+    np.testing.assert_array_equal(np.sort(read.volume_hu, None), np.sort(stored, None))
