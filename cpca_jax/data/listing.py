@@ -5,6 +5,8 @@ import os
 import re
 from pathlib import Path
 
+from cpca_jax.runtime.files import is_special
+
 # TCIA's LDCT-and-Projection-data keeps tens of thousands of projections next to the images, in
 # folders such as "2.000000-Full Dose Projections-51342". The collection's own name must not match.
 _PROJECTIONS = re.compile(r"\b(full|low|quarter|routine|normal) ?dose projections?\b")
@@ -17,10 +19,12 @@ class Listing:
     Attributes:
         paths: absolute paths in a fixed order, without hidden files and DICOM's indices (DICOMDIR).
         projections: the number of further files, which lie in folders of projections.
+        special: the number of named pipes, sockets and devices, which are never opened.
     """
 
     paths: tuple[Path, ...]
     projections: int
+    special: int = 0
 
 
 def list_files(root: Path) -> Listing:
@@ -29,7 +33,7 @@ def list_files(root: Path) -> Listing:
     The listing is empty where `root` is a file or does not exist.
     """
     paths: list[Path] = []
-    projections = 0
+    projections = special = 0
     seen: set[str] = set()
     for folder, subfolders, names in os.walk(os.path.abspath(root), followlinks=True):
         real = os.path.realpath(folder)
@@ -39,9 +43,12 @@ def list_files(root: Path) -> Listing:
             if _holds_projections(folder):
                 projections += len(kept)
             else:
-                paths.extend(Path(folder, name) for name in kept)
+                found = [Path(folder, name) for name in kept]
+                plain = [path for path in found if not is_special(path)]
+                special += len(found) - len(plain)
+                paths.extend(plain)
         seen.add(real)
-    return Listing(tuple(paths), projections)
+    return Listing(tuple(paths), projections, special)
 
 
 def _holds_projections(folder: str) -> bool:

@@ -18,6 +18,7 @@ def say_first(verb: str, messages: Sequence[str], say: Say, *, rest: str = "more
         rest: the words after the number of the others.
     """
     for message in messages[:_LISTED]:
-        say(f"{verb}: {message}")
+        # The name of a file may hold a line feed, which would forge a line.
+        say(f"{verb}: {' '.join(message.split())}")
     if len(messages) > _LISTED:
         say(f"{verb}: {len(messages) - _LISTED} {rest}")

@@ -33,6 +33,7 @@ SAME_PLACE_MM = 0.01
 # Keys of `FoundScans.left_out`.
 FOREIGN = "files of another kind"
 PROJECTIONS = "projections"
+SPECIAL = "named pipes, sockets and devices"
 
 
 @dataclasses.dataclass(frozen=True)

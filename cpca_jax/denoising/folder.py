@@ -62,8 +62,7 @@ def denoise_folder(
     """
     if not source.exists():
         raise InputError(f"{source.name} does not exist; --input must be a folder or a NIfTI file")
-    # A file's folder belongs to the input as well.
-    files.require_apart(output, [source if source.is_dir() else source.parent])
+    files.require_apart(output, [source])
     listed = list_files(source)
     volumes = nifti_file.find_volumes(source, listed)
     found = None

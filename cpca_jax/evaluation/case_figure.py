@@ -62,7 +62,7 @@ def draw_case(
             part.set_title(method, fontsize=9)
     grid[rows, 0].set_ylabel(f"{zoom} x {zoom} pixels", fontsize=9)
     figure.suptitle(f"{title}; display window {display}", fontsize=11)
-    files.write_file(path, figures.png(figure), shared=True)
+    files.write_file(path, figures.png(figure))
 
 
 def _region(shape: tuple[int, ...], roi: tuple[int, int]) -> tuple[tuple[int, int], int]:

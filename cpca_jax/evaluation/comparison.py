@@ -157,7 +157,11 @@ def _meaning(run: Path) -> str:
 def _draw_critics(output: Path, runs: Sequence[Path]) -> None:
     """Draw the gradient norms and Wasserstein estimates of the runs that had a critic."""
     logged = {run.resolve().name: run_log.read_jsonl(run / "train.jsonl") for run in runs}
-    curves = {name: lines for name, lines in logged.items() if lines and "wasserstein" in lines[0]}
+    curves = {
+        name: lines
+        for name, lines in logged.items()
+        if any("wasserstein" in line for line in lines)
+    }
     if curves:
         report.draw_critics(output / "critics.png", curves)
 

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,8 @@ def write_tables(folder: Path, table: Table, scores: Sequence[SliceScore]) -> No
     """Write table.md, table.csv, metrics.json and slices.csv."""
     rows = [row.as_row() for row in table.rows]
     metrics = json.dumps(dataclasses.asdict(table) | {"rows": rows}, indent=2) + "\n"
-    files.write_file(folder / "table.md", markdown(table).encode(), shared=True)
-    files.write_file(folder / "metrics.json", metrics.encode(), shared=True)
+    files.write_file(folder / "table.md", markdown(table).encode())
+    files.write_file(folder / "metrics.json", metrics.encode())
     write_csv(folder / "table.csv", rows)
     write_csv(folder / "slices.csv", [score.as_row() for score in scores])
 
@@ -114,14 +115,19 @@ def draw_curves(
         for metric, axes in zip(metrics, grid.flat, strict=True):
             _draw_group(axes, metric, curves)
         part.suptitle(f"Validation; {meaning}", fontsize=9)
-    files.write_file(path, figures.png(figure), shared=True)
+    files.write_file(path, figures.png(figure))
 
 
 def _draw_group(axes: Axes, metric: str, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Draw one metric of runs that can be compared, with their common baseline."""
     baseline = None
     # A run from before a metric was added has no curve of it.
-    known = {name: [line for line in lines if metric in line] for name, lines in curves.items()}
+    known = {
+        name: [
+            line for line in lines if math.isfinite(line.get(metric, math.nan)) and "epoch" in line
+        ]
+        for name, lines in curves.items()
+    }
     for name, lines in known.items():
         epochs = [line["epoch"] for line in lines]
         axes.plot(epochs, [line[metric] for line in lines], marker="o", ms=3, label=name)
@@ -191,7 +197,7 @@ def draw_sweep(
         axes.minorticks_off()
         _label(axes, METRICS[metric].heading, field)
     figure.suptitle(f"Held-out patients; {note}", fontsize=10)
-    files.write_file(path, figures.png(figure), shared=True)
+    files.write_file(path, figures.png(figure))
 
 
 def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -205,13 +211,13 @@ def draw_critics(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) 
     figure = figures.new_figure(13, 4.6)
     for axes, (scalar, title) in zip(figure.subplots(1, 2), shown.items(), strict=True):
         for name, lines in curves.items():
-            steps = [line["step"] for line in lines]
-            axes.plot(steps, [line[scalar] for line in lines], lw=1.2, label=name)
+            points = [(line["step"], line[scalar]) for line in lines if scalar in line]
+            axes.plot(*zip(*points, strict=True), lw=1.2, label=name)
         # Scores of differently regularised critics differ by orders of magnitude.
         axes.set_yscale("symlog", linthresh=0.1)
         _label(axes, title, "step")
     figure.suptitle("Critics in training; norms where each penalty looks", fontsize=10)
-    files.write_file(path, figures.png(figure), shared=True)
+    files.write_file(path, figures.png(figure))
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -222,4 +228,4 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
-    files.write_file(path, text.getvalue().encode(), shared=True)
+    files.write_file(path, text.getvalue().encode())

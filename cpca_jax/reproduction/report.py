@@ -141,7 +141,7 @@ def write(
     html = pages.render("reproduction.html.jinja", page)
     files.write_file(folder / "report.html", html.encode())
     markdown = pages.render("reproduction.md.jinja", page)
-    files.write_file(folder / "report.md", markdown.encode(), shared=True)
+    files.write_file(folder / "report.md", markdown.encode())
 
 
 def _read(about: Mapping[str, Any], runs: Mapping[str, Path], found: Mapping[str, Path]) -> Results:

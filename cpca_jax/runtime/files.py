@@ -9,6 +9,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -157,9 +158,11 @@ def require_apart(
 ) -> None:
     """Refuse an output folder that is a link or a file, or that lies within an input.
 
+    An input that is a file stands for the folder that it lies in.
+
     Args:
         output: the folder that will be written.
-        sources: the folders that are read.
+        sources: the folders, or the files, that are read.
         error: the class of the error to raise.
 
     Raises:
@@ -168,7 +171,9 @@ def require_apart(
     absolute = Path(os.path.abspath(output))
     if absolute.is_symlink() or (absolute.exists() and not absolute.is_dir()):
         raise error(f"{absolute.name}: is not a folder; --output must be a folder and not a link")
-    if any(absolute.resolve().is_relative_to(source.resolve()) for source in sources):
+    places = [source.resolve() for source in sources]
+    places = [place.parent if place.is_file() else place for place in places]
+    if any(absolute.resolve().is_relative_to(place) for place in places):
         raise error(f"{absolute.name}: lies in the input; --output must be outside it")
 
 
@@ -203,6 +208,15 @@ def sync(path: Path) -> None:
         denied = isinstance(error, PermissionError)
         if not path.is_dir() or not (denied or error.errno in _NO_FOLDER_SYNC):
             raise
+
+
+def is_special(path: Path) -> bool:
+    """Tell whether a path leads to a named pipe, a socket or a device, which may block a reader."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def file_digest(path: Path) -> str:

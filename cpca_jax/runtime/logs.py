@@ -30,9 +30,21 @@ def silence() -> None:
     _console.quiet = True
 
 
+def escaped(text: str) -> str:
+    r"""Return a text in which nothing steers a terminal, forges a line or breaks UTF-8.
+
+    Control characters, marks of writing direction and bytes that are no UTF-8 become escapes such
+    as `\x1b`; the line feeds of a message of several lines stay.
+    """
+    return "".join(
+        one if one == "\n" or one.isprintable() else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
+
 def say(message: str) -> None:
     """Print one line to the user."""
-    _console.print(message, markup=False)
+    _console.print(escaped(message), markup=False)
 
 
 class _Rate(ProgressColumn):
@@ -99,4 +111,4 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
 
 def complain(message: str) -> None:
     """Print one line to standard error."""
-    print(message, file=sys.stderr)
+    print(escaped(message), file=sys.stderr)

@@ -40,7 +40,9 @@ def render(template: str, page: object) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"numeric_columns": numeric_columns, "data_uri": data_uri}
-    return environment.get_template(template).render(page=page)
+    text: str = environment.get_template(template).render(page=page)
+    # A name of a file may hold bytes that are no UTF-8.
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _read_template(name: str) -> str:

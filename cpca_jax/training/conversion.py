@@ -52,7 +52,7 @@ def convert(
     players = optimisers(experiment.optim, frozen=experiment.train.frozen)
     blank = state_shapes(networks, players).generator
     shapes = trees.merged(blank.params, blank.statistics)
-    state, layers = read_state(weights), _read_names(names)
+    state, layers = read_state(weights, target_shapes=shapes), _read_names(names)
     try:
         convention, _ = recognise(model, state, shapes, names=layers)
         leaves = from_torch(model, state, shapes, names=layers)
@@ -72,6 +72,8 @@ def convert(
 def _read_names(path: Path | None) -> dict[str, str] | None:
     if path is None:
         return None
+    if files.is_special(path):
+        raise ConfigError(f"{path.name}: is a pipe or a device, must be a JSON file")
     try:
         names = json.loads(path.read_text())
     except (OSError, ValueError) as error:

@@ -6,6 +6,7 @@ executed; pickles are refused. Its names reveal the implementation it comes from
 of transposed convolutions as (in, out, ky, kx), and 3D ones with kz before ky.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 from cpca_jax import trees
 from cpca_jax.errors import WeightsError
 from cpca_jax.types import Params
-from cpca_jax.weights.array_files import read_npz, read_safetensors
+from cpca_jax.weights.array_files import Budget, read_npz, read_safetensors
 from cpca_jax.weights.torch_names import CONVENTIONS, OWN, Convention
 
 State = Mapping[str, np.ndarray]
@@ -28,16 +29,18 @@ _PICKLES = (".pth", ".pt", ".ckpt", ".pkl", ".bin", ".tar")
 _LISTED = 8
 
 
-def read_state(path: Path) -> dict[str, np.ndarray]:
+def read_state(path: Path, *, target_shapes: Params | None = None) -> dict[str, np.ndarray]:
     """Read a state dict; nothing in the file is executed.
 
     Args:
         path: The `.safetensors` or `.npz` file, which holds arrays by PyTorch's keys.
+        target_shapes: The tree to fill, which limits the size of the arrays; without it, the
+            size of the file does.
 
     Raises:
         WeightsError: the file is missing, of another format or broken.
     """
-    readers: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
+    readers: dict[str, Callable[[Path, Budget], dict[str, np.ndarray]]] = {
         ".safetensors": read_safetensors,
         ".npz": read_npz,
     }
@@ -51,11 +54,18 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
     if path.suffix not in readers:
         raise WeightsError(f"{path.name}: must end in one of {', '.join(readers)}")
     try:
-        return readers[path.suffix](path)
+        needed = path.stat().st_size if target_shapes is None else _bytes(target_shapes)
+        return readers[path.suffix](path, Budget(needed))
+    except WeightsError as error:
+        raise WeightsError(f"{path.name}: {error}") from error
     except Exception as error:  # A broken file can make these readers raise nearly anything.
         raise WeightsError(
             f"{path.name}: cannot be read as {path.suffix} ({type(error).__name__}); save it again"
         ) from error
+
+
+def _bytes(shapes: Params) -> int:
+    return 4 * sum(int(math.prod(leaf.shape)) for leaf in trees.by_name(shapes).values())
 
 
 def from_torch(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cpca_jax.errors import WeightsError
+from cpca_jax.weights.array_files import Budget
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,14 +105,17 @@ class AllowListUnpickler(pickle.Unpickler):
         return _Storage(key, dtype, count)
 
 
+# The names and shapes of VGG19 take 3 kB.
+_LARGEST_PICKLE = 1 << 22
 _Opened = tuple[dict[str, _Tensor], Callable[[_Storage], bytes]]
 
 
-def read_torch(path: Path, skipped: re.Pattern[str]) -> dict[str, np.ndarray]:
+def read_torch(path: Path, budget: Budget, skipped: re.Pattern[str]) -> dict[str, np.ndarray]:
     """Read a state dictionary in either serialisation.
 
     Args:
         path: The `.pth` file.
+        budget: The bytes that its numbers may take.
         skipped: A pattern; names that begin with it are not read (the classifier).
 
     Returns:
@@ -123,11 +127,10 @@ def read_torch(path: Path, skipped: re.Pattern[str]) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         is_zip = file.peek(4).startswith(b"PK\x03\x04")
         tensors, read = _open_zip(file) if is_zip else _open_legacy(file)
-        return {
-            name: tensor.view(read(tensor.storage))
-            for name, tensor in tensors.items()
-            if not skipped.match(name)
-        }
+        kept = {name: tensor for name, tensor in tensors.items() if not skipped.match(name)}
+        for tensor in kept.values():
+            budget.take(tensor.storage.size)
+        return {name: tensor.view(read(tensor.storage)) for name, tensor in kept.items()}
 
 
 def _tensors(state: Mapping[str, Any]) -> dict[str, _Tensor]:
@@ -144,6 +147,8 @@ def _open_zip(file: io.BufferedReader) -> _Opened:
     """Open the serialisation since PyTorch 1.6: a zip of one pickle and an entry per storage."""
     archive = zipfile.ZipFile(file)
     (pickled,) = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+    if archive.getinfo(pickled).file_size > _LARGEST_PICKLE:
+        raise WeightsError("its pickle is larger than that of any state dictionary")
     root = pickled.removesuffix("data.pkl")
 
     def read(storage: _Storage) -> bytes:

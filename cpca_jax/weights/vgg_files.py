@@ -6,19 +6,20 @@ refuses all others. Every reader returns flat float arrays by "conv1_1/kernel" a
 the file's name, so that `vgg.checked` can say which ones are left over.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from cpca_jax.errors import WeightsError
 from cpca_jax.models.vgg import Architecture, digest
 from cpca_jax.objectives.perceptual import SOURCES
+from cpca_jax.runtime import hdf5_files
 from cpca_jax.runtime.files import whole_file
-from cpca_jax.weights.array_files import read_npz, read_safetensors
+from cpca_jax.weights.array_files import Budget, read_npz, read_safetensors
 from cpca_jax.weights.torch_pickles import read_torch
 
 _Arrays = dict[str, np.ndarray]
@@ -41,11 +42,16 @@ def read_arrays(path: Path, architecture: Architecture) -> tuple[str, _Arrays]:
     Raises:
         WeightsError: The file is missing, of another format, broken or unsafe.
     """
+    shapes = [shape for layer in architecture.layers for shape in layer.shapes.values()]
+    budget = Budget(4 * sum(map(math.prod, shapes)))
     readers: dict[str, Callable[[], tuple[str, _Arrays]]] = {
-        ".h5": lambda: ("caffe", _read_keras(path)),
-        ".pth": lambda: ("torchvision", _by_layer(read_torch(path, _CLASSIFIER), architecture)),
-        ".npz": lambda: _read_npz(path),
-        ".safetensors": lambda: ("torchvision", _by_layer(_read_safe(path), architecture)),
+        ".h5": lambda: ("caffe", _read_keras(path, budget)),
+        ".pth": lambda: (
+            "torchvision",
+            _by_layer(read_torch(path, budget, _CLASSIFIER), architecture),
+        ),
+        ".npz": lambda: _read_npz(path, budget),
+        ".safetensors": lambda: ("torchvision", _by_layer(_read_safe(path, budget), architecture)),
     }
     if path.suffix not in readers:
         raise WeightsError(f"{path.name}: must end in one of {', '.join(readers)}")
@@ -60,13 +66,17 @@ def read_arrays(path: Path, architecture: Architecture) -> tuple[str, _Arrays]:
         ) from error
 
 
-def _read_keras(path: Path) -> _Arrays:
+def _read_keras(path: Path, budget: Budget) -> _Arrays:
     """Read Keras: block1_conv1/block1_conv1_W_1:0 or .../block1_conv1/kernel:0, kernels HWIO."""
     arrays: _Arrays = {}
 
     def visit(name: str, node: Any) -> None:
-        if not isinstance(node, h5py.Dataset) or _CLASSIFIER.search(name):
+        if _CLASSIFIER.search(name):
             return
+        fault = hdf5_files.fault(node.file, name)
+        if fault:
+            raise WeightsError(f"{name} {fault}")
+        budget.take(int(node.nbytes))
         layer = re.search(r"(?:^|/)block(\d+)_conv(\d+)/", name)
         leaf = re.fullmatch(r"(?:\w+_)?(W|kernel|b|bias)(?:_\d+)?(?::0)?", name.split("/")[-1])
         if layer and leaf:
@@ -74,17 +84,17 @@ def _read_keras(path: Path) -> _Arrays:
             name = f"conv{layer[1]}_{layer[2]}/{kind}"
         arrays[name] = node[()]
 
-    with h5py.File(path, "r") as file:
-        file.visititems(visit)
+    with hdf5_files.opened(path) as file:
+        hdf5_files.visit_datasets(file, visit)
     return arrays
 
 
-def _read_safe(path: Path) -> _Arrays:
-    return read_safetensors(path, wanted=lambda name: not _CLASSIFIER.match(name))
+def _read_safe(path: Path, budget: Budget) -> _Arrays:
+    return read_safetensors(path, budget, wanted=lambda name: not _CLASSIFIER.match(name))
 
 
-def _read_npz(path: Path) -> tuple[str, _Arrays]:
-    arrays = read_npz(path)
+def _read_npz(path: Path, budget: Budget) -> tuple[str, _Arrays]:
+    arrays = read_npz(path, budget)
     facts = {key: str(arrays.pop(key)) for key in ("source", "convention", "digest")}
     if SOURCES.get(facts["source"]) != facts["convention"]:
         raise WeightsError(

@@ -40,11 +40,7 @@ ONLY_IN = {
     "pydicom": {"data/dicom/slice_file.py", "data/dicom/derived.py"},
     "nibabel": {"data/collections/nifti.py"},
     "orbax": {"runs/checkpoints.py", "runs/saving.py"},
-    "h5py": {
-        "weights/vgg_files.py",
-        "data/collections/lodopab.py",
-        "data/collections/hdf5_pairs.py",
-    },
+    "h5py": {"runtime/hdf5_files.py"},
     "PIL": {"data/collections/png_pairs.py"},
     "tensorboardX": {"runtime/run_log.py"},
     "filelock": {"runtime/locks.py"},

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cpca_jax.data.listing import Listing
-from cpca_jax.data.scan import FOREIGN, PROJECTIONS, FoundScans, Scan, Track
+from cpca_jax.data.scan import FOREIGN, PROJECTIONS, SPECIAL, FoundScans, Scan, Track
 from cpca_jax.errors import ConfigError, VolumeError
 
 Source = TypeVar("Source")
@@ -52,7 +52,8 @@ def find_each(
 
 def left_out(listed: Listing, used: int) -> dict[str, int]:
     """Return `FoundScans.left_out` where `used` of the listed files belong to the collection."""
-    return {FOREIGN: len(listed.paths) - used, PROJECTIONS: listed.projections}
+    counts = {FOREIGN: len(listed.paths) - used, PROJECTIONS: listed.projections}
+    return counts | ({SPECIAL: listed.special} if listed.special else {})
 
 
 def require_no_level(kind: str, level: str | None) -> None:

@@ -20,6 +20,7 @@ from cpca_jax.data.folders import FULL, LOW
 from cpca_jax.data.listing import Listing
 from cpca_jax.data.scan import FoundScans, Track
 from cpca_jax.errors import VolumeError
+from cpca_jax.runtime import hdf5_files
 
 SUFFIXES = (".h5", ".hdf5")
 _NAMES = {
@@ -35,11 +36,9 @@ class Hdf5Scan(ArrayScan):
 
     def values(self) -> Num[np.ndarray, "z y x"]:
         """Return the whole dataset."""
-        import h5py
-
         (path,) = self.arrays
         try:
-            with h5py.File(path) as file:
+            with hdf5_files.opened(path) as file:
                 values: Num[np.ndarray, "z y x"] = _dataset(path, file, str(self.dose_level))[...]
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise VolumeError(f"{path.name}: cannot be read ({type(error).__name__})") from None
@@ -69,12 +68,10 @@ def find_hdf5(root: Path, *, listed: Listing, level: str | None, track: Track) -
 
 
 def _scans(path: Path, *, root: Path) -> list[Hdf5Scan]:
-    import h5py
-
     name = path.name[: -len(next(s for s in SUFFIXES if path.name.lower().endswith(s)))]
     beside = read_sidecar(path.parent, (name,))
     try:
-        with h5py.File(path) as file:
+        with hdf5_files.opened(path) as file:
             shapes = {level: _dataset(path, file, level).shape for level in _NAMES}
     except OSError:
         raise VolumeError(f"{path.name}: is no HDF5 file, or is damaged") from None
@@ -95,8 +92,6 @@ def _scans(path: Path, *, root: Path) -> list[Hdf5Scan]:
 
 def _dataset(path: Path, file: Any, level: str) -> Any:
     """Return the checked dataset of a dose level; nothing of it is read."""
-    import h5py
-
     there = set(file)
     names = [name for name in _NAMES[level] if name in there]
     if len(names) != 1:
@@ -105,13 +100,9 @@ def _dataset(path: Path, file: Any, level: str) -> Any:
             f"{', '.join(_NAMES[level])}"
         )
     (name,) = names
-    # A link, external storage or a virtual dataset would lead to a file that the user did not give.
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise VolumeError(f"{path.name}: {name} is a link, must be a dataset")
+    fault = hdf5_files.fault(file, name)
+    if fault:
+        raise VolumeError(f"{path.name}: {name} {fault}")
     dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset):
-        raise VolumeError(f"{path.name}: {name} is a group, must be a dataset")
-    if dataset.external or dataset.is_virtual:
-        raise VolumeError(f"{path.name}: {name} lies in another file, must lie in this one")
     require_numbers(path.name, dataset.dtype, dataset.shape or (), "n y x")
     return dataset

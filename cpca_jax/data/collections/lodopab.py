@@ -24,6 +24,7 @@ from cpca_jax.data.collections.finding import left_out
 from cpca_jax.data.listing import Listing
 from cpca_jax.data.scan import FoundScans, ScanFacts, Track
 from cpca_jax.errors import VolumeError
+from cpca_jax.runtime import hdf5_files
 from cpca_jax.types import VolumeHU
 from cpca_jax.units import whole_hu
 
@@ -184,10 +185,11 @@ def _scan(key: str, patient: str, slices: Sequence[LodopabSlice], level: str | N
 
 
 def _count(path: Path) -> int:
-    import h5py
-
     try:
-        with h5py.File(path) as file:
+        with hdf5_files.opened(path) as file:
+            fault = hdf5_files.fault(file, "data")
+            if fault:
+                raise VolumeError(f"{path.name}: 'data' {fault}")
             shape = file["data"].shape
     except (OSError, KeyError, AttributeError) as error:
         raise VolumeError(f"{path.name}: is no HDF5 file with an array 'data'") from error
@@ -197,10 +199,8 @@ def _count(path: Path) -> int:
 
 
 def _read(path: Path, rows: list[int]) -> Float[np.ndarray, "n y x"]:
-    import h5py
-
     try:
-        with h5py.File(path) as file:
+        with hdf5_files.opened(path) as file:
             values: Float[np.ndarray, "n y x"] = file["data"][rows].astype(np.float32)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise VolumeError(f"{path.name}: cannot be read ({type(error).__name__})") from error

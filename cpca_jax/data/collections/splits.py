@@ -10,6 +10,7 @@ from cpca_jax.data.collections import pairs
 from cpca_jax.data.collections.published import SPLITS_BY_NAME
 from cpca_jax.data.scan import Scan
 from cpca_jax.errors import ConfigError
+from cpca_jax.runtime.files import is_special
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +109,8 @@ def require_studies_whole(scans: Iterable[Scan], splits: Mapping[str, str]) -> N
 
 
 def _read(path: Path) -> dict[str, str]:
+    if is_special(path):
+        raise ConfigError(f"--split_file: {path.name}: is a pipe or a device, must be a file")
     try:
         table = json.loads(path.read_bytes(), object_pairs_hook=_once)
     except OSError as error:

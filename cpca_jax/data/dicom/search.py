@@ -19,6 +19,7 @@ from cpca_jax.data.scan import (
     FOREIGN,
     PROJECTIONS,
     SAME_PLACE_MM,
+    SPECIAL,
     FoundScans,
     Track,
     no_track,
@@ -42,6 +43,7 @@ class Found:
         foreign: the number of files of another kind (not DICOM).
         projections: the number of files set aside because their folder holds projections.
         other: one message for each file that is DICOM but no CT slice.
+        special: the number of named pipes, sockets and devices, which were passed over.
     """
 
     series: tuple[Series, ...]
@@ -50,6 +52,7 @@ class Found:
     foreign: int
     projections: int = 0
     other: tuple[str, ...] = ()
+    special: int = 0
 
 
 def find_series(
@@ -110,6 +113,7 @@ def find_series(
         foreign=foreign,
         projections=listed.projections,
         other=tuple(other),
+        special=listed.special,
     )
 
 
@@ -129,6 +133,7 @@ def find_scans(root: Path, *, listed: Listing, level: str | None, track: Track) 
             FOREIGN: found.foreign,
             "localizers": found.localizers,
             PROJECTIONS: found.projections,
+            **({SPECIAL: found.special} if found.special else {}),
             "identical copies of slices": sum(one.duplicates for one in series),
         },
         tuple(f"{one.label}: pixels were once compressed with loss" for one in lossy),

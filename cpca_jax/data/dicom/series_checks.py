@@ -11,6 +11,7 @@ from cpca_jax.data.dicom.series import Series
 from cpca_jax.data.dicom.slice_file import Slice
 from cpca_jax.data.messages import say_first
 from cpca_jax.data.neighbours import neighbour_runs
+from cpca_jax.data.scan import SPECIAL
 from cpca_jax.errors import DicomError
 from cpca_jax.types import Say
 
@@ -26,7 +27,7 @@ _PLAUSIBLE_HU = (-1200, 20000)
 
 def report(found: Found, say: Say) -> None:
     """Say what was found besides usable series."""
-    aside = {"not DICOM": found.foreign, "localizers": found.localizers}
+    aside = {"not DICOM": found.foreign, "localizers": found.localizers, SPECIAL: found.special}
     for what, count in aside.items():
         if count:
             say(f"left out: {count} {what}")

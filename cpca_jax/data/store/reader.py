@@ -23,6 +23,7 @@ from cpca_jax.data.store import digests, manifest
 from cpca_jax.data.store.manifest import ArrayFile, SeriesInfo
 from cpca_jax.errors import ConfigError, StoreError
 from cpca_jax.registry import near
+from cpca_jax.runtime.files import is_special
 from cpca_jax.types import VolumeHU
 
 # Slices further apart than this number of thicknesses are not neighbours, however regular their
@@ -179,6 +180,8 @@ def _fields(info: SeriesInfo) -> dict[str, Any]:
 
 def _array(root: Path, file: ArrayFile, info: SeriesInfo) -> VolumeHU:
     name = f"{root.name}: {file.file}"
+    if is_special(root / file.file):
+        raise StoreError(f"{name} is a pipe or a device, must be a file; prepare the store again")
     try:
         array: VolumeHU = np.load(root / file.file, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
