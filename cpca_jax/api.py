@@ -105,7 +105,7 @@ def train(experiment: ConfigDict | Mapping[str, Any] | Experiment, workdir: Fold
 
     launch.refuse_broken_jax(importlib.metadata.version("jax"))
     parsed = experiment if isinstance(experiment, Experiment) else parse(experiment)
-    procedures.train_to_end(parsed, Path(workdir))
+    procedures.train(parsed, Path(workdir))
     return Path(workdir)
 
 

@@ -4,8 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from cpca_jax.registry import near
-from cpca_jax.runtime import logs
+from cpca_jax.runtime import signals
 
 # The first line of each program's docstring, repeated here so that listing them imports none.
 PROGRAMS = {
@@ -26,6 +25,9 @@ def main() -> None:
     if name in PROGRAMS:
         sys.argv[:2] = [f"{Path(sys.argv[0]).name} {name}"]
         start(name)
+    from cpca_jax.registry import near
+    from cpca_jax.runtime import logs
+
     if name in {"--help", "-h", "-help", "help"}:
         logs.say(_usage())
         sys.exit(0)
@@ -37,9 +39,11 @@ def main() -> None:
 
 def start(name: str) -> None:
     """Run one program on the arguments of this process, and exit as `programs.launch` defines."""
-    launch = importlib.import_module("cpca_jax.programs.launch")
-    program = importlib.import_module(f"cpca_jax.programs.{name}")
-    launch.run(program.PROGRAM, program.main)
+    # Signals are heard before the imports, which take seconds.
+    with signals.exit_codes():
+        launch = importlib.import_module("cpca_jax.programs.launch")
+        program = importlib.import_module(f"cpca_jax.programs.{name}")
+        launch.run(program.PROGRAM, program.main)
 
 
 def _usage() -> str:

@@ -19,6 +19,7 @@ from cpca_jax.errors import ConfigError
 from cpca_jax.programs import launch
 from cpca_jax.runs import config
 from cpca_jax.runs.config import Experiment
+from cpca_jax.runtime import accelerators
 from cpca_jax.runtime.logs import say, track
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ STAGES = 4
 
 def main() -> None:
     """Run the stages of the demo, except those already done."""
+    accelerators.warn()
     run(Path(_WORKDIR.value))
 
 
@@ -77,14 +79,14 @@ def run(workdir: Path) -> None:
         f"CPCA-1 (2D) under WGAN-GP and perceptual loss -> {cpca1}",
         f"train --config demo --workdir {cpca1} --config.data.store={store}",
     )
-    procedures.train_to_end(experiment("scratch", ""), cpca1)
+    procedures.train(experiment("scratch", ""), cpca1)
     _stage(
         3,
         f"CPCA-1 transferred to CPCA-3 (3D), fine-tuned -> {cpca3}",
         f"train --config demo:transfer --workdir {cpca3} "
         f"--config.data.store={store} --config.transfer.run={cpca1}",
     )
-    procedures.train_to_end(experiment("transfer", cpca1), cpca3)
+    procedures.train(experiment("transfer", cpca1), cpca3)
     output = workdir / "evaluation"
     _stage(
         4,

@@ -52,6 +52,7 @@ def main() -> None:
     """Denoise the input, and report what was done."""
     from cpca_jax.data.dicom.header import Allowances
     from cpca_jax.denoising import denoiser, folder
+    from cpca_jax.runtime import accelerators
 
     choices = folder.DenoisingOptions(
         series=tuple(_SERIES.value),
@@ -63,6 +64,7 @@ def main() -> None:
         repair_uids=_REPAIR.value,
         created=_created(),
     )
+    accelerators.warn()
     model = denoiser.load_run(_RUN.value)
     folder.denoise_folder(model, Path(_INPUT.value), Path(_OUTPUT.value), choices)
 

@@ -49,7 +49,7 @@ _FIGURES = _count("figures", 3, "The number of slices to draw.", lower_bound=0)
 def main() -> None:
     """Evaluate and write the report."""
     from cpca_jax.evaluation import comparison
-    from cpca_jax.runtime import logs
+    from cpca_jax.runtime import accelerators, logs
 
     chosen = comparison.EvaluationOptions(
         protocol=_PROTOCOL.value,
@@ -62,6 +62,7 @@ def main() -> None:
         batch=_BATCH.value,
         figures=_FIGURES.value,
     )
+    accelerators.warn()
     runs = [Path(run) for run in _RUNS.value]
     table = comparison.compare(runs, Path(_STORE.value), Path(_OUTPUT.value), chosen)
     logs.say(str(table))

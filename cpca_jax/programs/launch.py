@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -15,11 +14,10 @@ from ml_collections import ConfigDict, config_flags
 from cpca_jax import configs
 from cpca_jax.errors import DivergedError, InputError, StoppedError
 from cpca_jax.programs import usage
-from cpca_jax.runtime import addresses, logs, memory, plugins
+from cpca_jax.runtime import addresses, logs, memory, plugins, signals
 
 DONE, BUG, BAD_INPUT, DIVERGED = 0, 1, 2, 3
-# Stopped as asked before the end ("try again later" in sysexits.h), or before the beginning.
-STOPPED, INTERRUPTED = 75, 130
+STOPPED, INTERRUPTED = signals.STOPPED, signals.INTERRUPTED
 BROKEN_JAX = ("0.10.2", "0.11.0", "0.11.1")
 
 
@@ -147,9 +145,10 @@ def _given_plugins(arguments: Sequence[str]) -> list[str]:
 def run(program: Program, main: Callable[[], None]) -> None:
     """Parse the flags, call `main`, exit: 0 done, 1 a bug, 2 bad input or bad configuration.
 
-    The exit code 3 is that of a training that diverged. The exit codes 75, stopped as asked, and
-    130, interrupted, mean that the same command continues. Bad input and a divergence give one
-    line on standard error; `--debug` adds the traceback.
+    The exit code 3 is that of a training that diverged. The exit codes 75, stopped as asked by a
+    signal, and 130, interrupted by Ctrl-C before there was anything to save, mean that the same
+    command continues. Bad input and a divergence give one line on standard error; `--debug` adds
+    the traceback.
     """
     if any(argument in {"--help", "-h", "-help"} for argument in sys.argv[1:]):
         call = Path(sys.argv[0]).name
@@ -157,15 +156,16 @@ def run(program: Program, main: Callable[[], None]) -> None:
         sys.exit(DONE)
     _quiet_libraries()
     memory.keep_freed(os.environ)
-    # A scheduler's SIGTERM counts as an interruption, so that half-written files are removed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with signals.exit_codes():
+        _run(program, main)
+    sys.exit(DONE)
+
+
+def _run(program: Program, main: Callable[[], None]) -> None:
     try:
         refuse_broken_jax(importlib.metadata.version("jax"))
         program.parse(sys.argv)
         main()
-    except KeyboardInterrupt:
-        logs.complain("interrupted; run the same command again to continue")
-        sys.exit(INTERRUPTED)
     except StoppedError as stopped:
         logs.complain(str(stopped))
         sys.exit(STOPPED)
@@ -174,7 +174,6 @@ def run(program: Program, main: Callable[[], None]) -> None:
             traceback.print_exc()
         logs.complain(f"error: {' '.join(str(error).split())}")
         sys.exit(DIVERGED if isinstance(error, DivergedError) else BAD_INPUT)
-    sys.exit(DONE)
 
 
 def refuse_broken_jax(version: str) -> None:
@@ -195,7 +194,10 @@ def _quiet_libraries() -> None:
     """Limit the logs of libraries to what a user can act on."""
     import logging
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # XLA on CPUs logs an error for each program that it takes from its cache, because it misses
+    # "features" of the machine that are only hints (+prefer-no-gather). What fails, raises.
+    cached = "JAX_COMPILATION_CACHE_DIR" in os.environ
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if cached else "2")
     for name in ("absl", "orbax", "jax._src.xla_bridge"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # Programs have their own flags; absl's logging warns as long as its global flags are unparsed.

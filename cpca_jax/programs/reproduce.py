@@ -15,7 +15,7 @@ from absl import flags
 
 from cpca_jax.errors import ConfigError
 from cpca_jax.programs import launch, usage
-from cpca_jax.runtime import logs
+from cpca_jax.runtime import accelerators, logs
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -52,6 +52,7 @@ def main() -> None:
             logs.say(line)
         return
     inputs.require_features(_CONFIG.value)
+    accelerators.warn()
     plan.run(_ONLY.value, say=logs.say)
     if plan.seconds_taken(REPORT) is None:
         return

@@ -28,14 +28,16 @@ _DISTRIBUTED = flags.DEFINE_string(
 def main() -> None:
     """Parse the configuration, join the other processes, and train."""
     from cpca_jax.runs import config
-    from cpca_jax.runtime import logs, processes
+    from cpca_jax.runtime import accelerators, logs, processes
     from cpca_jax.training import procedures
 
     chosen, workdir = _CONFIG.value, Path(_WORKDIR.value)
     chosen.plugins = PROGRAM.plugins
     experiment = config.parse(chosen)
     processes.join(_DISTRIBUTED.value)
+    accelerators.warn()
     if not processes.is_first():
         logs.silence()
-    procedures.train_to_end(experiment, workdir)
+    with processes.together():
+        procedures.train(experiment, workdir)
     logs.say(f"done: {workdir}/checkpoints, validation.jsonl, train.jsonl, events (TensorBoard)")

@@ -101,7 +101,7 @@ def train(
     chosen.data.store = str(cohort.folder(found))
     if source:
         chosen.transfer.run = str(cohort.runs([source], found)[0])
-    procedures.train_to_end(config.parse(chosen), folder / name)
+    procedures.train(config.parse(chosen), folder / name)
 
 
 def score(names: Sequence[str], slices: int, cohort: Cohort, folder: Path, found: Found) -> None:
@@ -167,7 +167,7 @@ def sweep(chosen: ConfigDict, cohort: Cohort, folder: Path, found: Found) -> Non
             own.data.store = str(cohort.folder(found))
             run = folder / f"{value:g}-fold{fold}"
             experiment = config.parse(own)
-            procedures.train_to_end(experiment, run)
+            procedures.train(experiment, run)
             scores = _last_scores(run, experiment.train.total_steps)
             folds.setdefault(fold, {})[value] = scores
     written = {"field": chosen.field, "folds": folds}

@@ -84,6 +84,12 @@ class ProgressBar:
         if self._bar:
             self._bar.stop()
 
+    def begin(self) -> None:
+        """Count time from now on, so that the time left does not count the compiling before it."""
+        self._first, self._start = self._done + 1, time.monotonic()
+        if self._bar:
+            self._bar.reset(self._task, completed=self._done)
+
     def advance(self, note: str = "") -> None:
         """Count one more item as done and show `note` after the description."""
         self._done += 1

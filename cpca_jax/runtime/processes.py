@@ -4,19 +4,29 @@ Once all have joined, JAX shows each process the devices of all processes as one
 communicate through Gloo, which is JAX's default.
 """
 
+import atexit
+import contextlib
 import dataclasses
 import re
 import socket
 import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from jax._src import distributed  # the public module does not show its client
 from jax.experimental import multihost_utils
 
-from cpca_jax.errors import ConfigError, InputError
+from cpca_jax.errors import ConfigError, InputError, StoppedError
+from cpca_jax.runtime import heartbeat
 
 TIMEOUT_SECONDS = 300.0
+# Where our own heartbeat finds no way; longer than ours, because JAX's aborts with a stack dump.
+JAX_HEARTBEAT_SECONDS = 28
+_PORT = "cpca_jax/heartbeat_port"
+_heartbeat = heartbeat.Heartbeat()
 _FORM = re.compile(
     r"(?P<host>\[[\da-fA-F:.]+\]|[\w.-]+):(?P<port>\d+),(?P<count>\d+),(?P<index>\d+)"
 )
@@ -81,7 +91,57 @@ def join(choice: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         }
     # JAX's own handler would swallow SIGTERM, on which this program saves and ends.
     jax.config.update("jax_enable_preemption_service", False)
+    # Registered before JAX's own end, so that it runs after it.
+    atexit.register(_heartbeat.leave)
     _initialize(choice, place, where, timeout_seconds)
+    _watch_each_other()
+
+
+def _watch_each_other() -> None:
+    """Connect this process to the first one; without a way there, JAX's own heartbeat remains."""
+    state = distributed.global_state
+    if state.client is None or state.num_processes < 2:
+        return
+    if state.process_id == 0:
+        state.client.key_value_set(_PORT, str(_heartbeat.listen(state.num_processes)))
+        return
+    port = int(state.client.blocking_key_value_get(_PORT, 60_000))
+    host = str(state.coordinator_address).rpartition(":")[0].strip("[]")
+    with contextlib.suppress(OSError):
+        _heartbeat.connect(host, port, state.process_id)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Hold the processes of a training together until all are done or asked to stop.
+
+    An error that the loss of another process causes here gives way to the line about that loss.
+    After any other error this process ends without waiting for the others, which then end too.
+    """
+    try:
+        yield
+    except (StoppedError, InputError, FloatingPointError, KeyboardInterrupt) as error:
+        if jax.process_count() > 1 and not isinstance(error, StoppedError):
+            atexit.register(_end_alone)
+        raise
+    except Exception:
+        if jax.process_count() > 1:
+            # Collective operations fail at once, and the heartbeat ends this process soon after.
+            time.sleep(heartbeat.SILENCE_SECONDS)
+            atexit.register(_end_alone)
+        raise
+    # The first process may still save and score; JAX's own end does not wait as long.
+    anywhere(False)
+
+
+def saving() -> contextlib.AbstractContextManager[None]:
+    """Return a block in which the loss of another process ends this one only after the block."""
+    return _heartbeat.saving()
+
+
+def _end_alone() -> None:
+    """Skip JAX's end, which waits minutes for processes that wait for this one."""
+    distributed.global_state.client = None
 
 
 def is_first() -> bool:
@@ -115,7 +175,11 @@ def _initialize(
 
     def wait_for_all() -> None:
         try:
-            jax.distributed.initialize(**where, initialization_timeout=int(timeout_seconds) + 3600)
+            jax.distributed.initialize(
+                **where,
+                initialization_timeout=int(timeout_seconds) + 3600,
+                heartbeat_timeout_seconds=JAX_HEARTBEAT_SECONDS,
+            )
         except Exception as error:
             failures.append(error)
 

@@ -31,6 +31,7 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
 
     Raises:
         InputError: As in `loop.train`.
+        StoppedError: As in `loop.train`; no later stage was begun.
     """
     network = build_networks(experiment).generator
     assert isinstance(network, Cascade)
@@ -49,8 +50,6 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
                 f"{folder.name}, {error.fact}",
                 "Train the cascade again in another --workdir with lower rates",
             ) from error
-        if int(state.step) < experiment.train.total_steps:
-            break
     return state
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 
 from cpca_jax.data.store.patches import PatchSpec, prefetch
-from cpca_jax.errors import NotFiniteError
+from cpca_jax.errors import NotFiniteError, StoppedError
 from cpca_jax.metrics.table import drawn
 from cpca_jax.runs import config, saving
 from cpca_jax.runs.config import Experiment
@@ -42,6 +42,7 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
     Raises:
         InputError: Configuration or data are bad, another training is running in the folder, or
             the folder's run has another configuration.
+        StoppedError: A signal or Ctrl-C asked to stop before the last step; the state is saved.
         DivergedError: The training diverged; the last sound checkpoint remains.
     """
     return train_parts(assemble(experiment), workdir)
@@ -61,7 +62,14 @@ def train_parts(parts: Parts, workdir: Path) -> TrainState:
                 text = config.to_json(experiment)
                 files.write_file(workdir / "config.json", text.encode(), shared=True)
         training = _Training(parts, placement, workdir, stop, origin=beginning.origin)
-        return training.run(beginning.state)
+        state = training.run(beginning.state)
+    if int(state.step) < experiment.train.total_steps:
+        # An error, because a caller that trains one run after the other must not go on.
+        raise StoppedError(
+            f"{workdir.name}: stopped at step {int(state.step)} as asked; run the same command "
+            "again to continue"
+        )
+    return state
 
 
 class _Training:
@@ -107,6 +115,9 @@ class _Training:
         )
         clock, logged, done = time.monotonic(), first, first
         previous: Scalars = {}
+        begun, losses = clock, ""
+        if first < last:
+            logs.say("compiling the training step ...")
         with logs.ProgressBar("training", last, first) as bar:
             for sent in prefetch(self._send, first, last):
                 state, scalars = self.step(state, sent, self.feeder.held, params, key)
@@ -116,12 +127,21 @@ class _Training:
                     seconds = (time.monotonic() - clock) / (done - logged)
                     self._log(log, done, values | {"seconds_per_step": seconds})
                     clock, logged = time.monotonic(), done
+                    losses = _noted(values)
                 jax.block_until_ready(previous)  # one step ahead of the device, no further
                 previous = scalars
-                bar.advance()
+                if done == first + 1:
+                    self._compiled(scalars, begun)
+                    clock = time.monotonic()
+                    bar.begin()
+                bar.advance(losses)
                 if self._after_step(state, done, log):
                     break
         return state
+
+    def _compiled(self, scalars: Scalars, begun: float) -> None:
+        jax.block_until_ready(scalars)
+        logs.say(f"compiled; the first step took {time.monotonic() - begun:.0f} s")
 
     def _after_step(self, state: TrainState, done: int, log: run_log.Log) -> bool:
         """Validate and save when due; tell whether to stop."""
@@ -136,8 +156,6 @@ class _Training:
             self._validate(state, log)
         if saving_due:
             self._save(state)
-        if asked and not last:
-            logs.say(f"stopped at step {done} as asked; run the same command again to continue")
         return asked
 
     def _asked(self, done: int) -> bool:
@@ -181,14 +199,15 @@ class _Training:
         self.parts.store.require_unchanged()
         if not processes.is_first():
             return
-        saving.save(
-            self.workdir,
-            state,
-            config.to_json(self.parts.experiment),
-            about=self.about,
-            keep=self.config.keep_checkpoints,
-            keep_every=self.config.keep_every,
-        )
+        with processes.saving():
+            saving.save(
+                self.workdir,
+                state,
+                config.to_json(self.parts.experiment),
+                about=self.about,
+                keep=self.config.keep_checkpoints,
+                keep_every=self.config.keep_every,
+            )
 
     def _announce(self, first: int, last: int) -> None:
         e, features = self.parts.experiment, self.parts.features
@@ -197,6 +216,12 @@ class _Training:
             f"{e.model.name}-{e.model.slices}: steps {first} to {last}, batch {e.data.batch} of "
             f"{e.data.patch}x{e.data.patch}, on {where}; feature network {features.label}"
         )
+
+
+def _noted(scalars: Mapping[str, float]) -> str:
+    """Return the losses as a note beside the progress."""
+    kept = (f"{name} {value:.3g}" for name, value in scalars.items() if "loss" in name)
+    return ", ".join(kept)
 
 
 @lru_cache(maxsize=8)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from cpca_jax.errors import StoppedError
 from cpca_jax.registry import Registry
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runs.state import TrainState
@@ -22,18 +21,7 @@ def train(experiment: Experiment, workdir: Path) -> TrainState:
 
     Raises:
         InputError: As in `loop.train`.
+        StoppedError: The training was asked to stop before the last step, and saved its state.
     """
     procedure = PROCEDURES.get(experiment.model.name, loop.train)
     return procedure(experiment, workdir)
-
-
-def train_to_end(experiment: Experiment, workdir: Path) -> None:
-    """Train as `train` does, for callers that need a finished training.
-
-    Raises:
-        InputError: As in `train`.
-        StoppedError: The training was asked to stop before the last step.
-    """
-    step = int(train(experiment, workdir).step)
-    if step < experiment.train.total_steps:
-        raise StoppedError(f"{workdir.name}: stopped at step {step}; run it again to continue")

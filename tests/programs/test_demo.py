@@ -1,7 +1,5 @@
 """The order of the demo, which CI also runs as a whole."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from cpca_jax.errors import StoppedError
@@ -16,7 +14,7 @@ def test_a_stop_ends_the_demo(tmp_path, monkeypatch):
 
     def train(experiment, folder):
         trained.append(folder.name)
-        return SimpleNamespace(step=3)
+        raise StoppedError(f"{folder.name}: stopped at step 3")
 
     monkeypatch.setattr(procedures, "train", train)
     monkeypatch.setattr(prepare, "prepare_phantoms", lambda *given, **named: None)

@@ -149,7 +149,7 @@ def test_a_process_that_waits_can_be_ended():
     time.sleep(1)  # now it waits
     process.send_signal(signal.SIGTERM)
     code, _, complained = ended(process)
-    assert code == launch.INTERRUPTED, complained
+    assert code == launch.STOPPED, complained
 
 
 @pytest.mark.slow
@@ -190,5 +190,5 @@ def test_stopped_is_not_done(tmp_path):
     process.send_signal(signal.SIGTERM)
     code, said, complained = ended(process)
     assert code == launch.STOPPED, complained
-    assert "run the same command again to continue" in said
+    assert "run the same command again to continue" in complained
     assert "done:" not in said

@@ -172,12 +172,15 @@ PROCESS = """
 import sys
 sys.path[:0] = [{checkout!r}, {tests!r}]
 import pathlib, tiny
+from cpca_jax.errors import StoppedError
 from cpca_jax.runtime import logs, processes
 from cpca_jax.training import loop
 processes.join({address!r} + "," + sys.argv[1])
 experiment = tiny.configuration(pathlib.Path({store!r}), **{changes!r})
-state = loop.train(experiment, pathlib.Path({run!r}))
-print("stopped at", int(state.step))
+try:
+    print("stopped at", int(loop.train(experiment, pathlib.Path({run!r})).step))
+except StoppedError as stopped:
+    print("stopped at", str(stopped).partition(" step ")[2].split()[0])
 """
 
 
