@@ -116,19 +116,15 @@ def together() -> Iterator[None]:
     """Hold the processes of a training together until all are done or asked to stop.
 
     An error that the loss of another process causes here gives way to the line about that loss.
-    After any other error this process ends without waiting for the others, which then end too.
     """
     try:
         yield
-    except (StoppedError, InputError, FloatingPointError, KeyboardInterrupt) as error:
-        if jax.process_count() > 1 and not isinstance(error, StoppedError):
-            atexit.register(_end_alone)
+    except (StoppedError, InputError, FloatingPointError):
         raise
     except Exception:
         if jax.process_count() > 1:
             # Collective operations fail at once, and the heartbeat ends this process soon after.
             time.sleep(heartbeat.SILENCE_SECONDS)
-            atexit.register(_end_alone)
         raise
     # The first process may still save and score; JAX's own end does not wait as long.
     anywhere(False)
@@ -137,11 +133,6 @@ def together() -> Iterator[None]:
 def saving() -> contextlib.AbstractContextManager[None]:
     """Return a block in which the loss of another process ends this one only after the block."""
     return _heartbeat.saving()
-
-
-def _end_alone() -> None:
-    """Skip JAX's end, which waits minutes for processes that wait for this one."""
-    distributed.global_state.client = None
 
 
 def is_first() -> bool:

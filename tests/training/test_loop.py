@@ -14,6 +14,7 @@ import tiny
 from conftest import CHECKOUT
 
 from cpca_jax.errors import CheckpointError, ConfigError, InputError
+from cpca_jax.programs import launch
 from cpca_jax.runs import checkpoints, config
 from cpca_jax.runtime import locks, run_log
 from cpca_jax.training import loop
@@ -107,7 +108,7 @@ def test_sigterm_saves_and_ends_well(store, reference, tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=120)
-    assert process.returncode == 1  # the error of the stop, as in any script
+    assert process.returncode == launch.STOPPED
     stopped = checkpoints.sound_step(run)
     assert f"stopped at step {stopped} as asked" in said
 
