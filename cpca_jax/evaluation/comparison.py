@@ -142,7 +142,7 @@ def _draw_curves(output: Path, runs: Sequence[Path]) -> None:
 def _meaning(run: Path) -> str:
     """Return what the validation scores of a run depend on besides its weights."""
     step = checkpoints.require_step(run)
-    written, about = checkpoints.config_of(run, step), checkpoints.read_about(run, step)
+    written, about = checkpoints.config_of(run, step), checkpoints.read_manifest(run, step).about
     data, slices = written["data"], written["train"]["validation_slices"]
     used = f"split '{data['validation_split']}', {slices or 'all'} slices"
     if data.get("folds"):
