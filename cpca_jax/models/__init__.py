@@ -1,7 +1,6 @@
 """Denoisers and critics by name. A new one is a file and a row here, or comes from a plug-in."""
 
 import dataclasses
-import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,6 @@ from cpca_jax.errors import ConfigError
 from cpca_jax.layers import FINAL_ACTIVATIONS, PADDINGS
 from cpca_jax.registry import Registry, near
 from cpca_jax.types import DenoisingNetwork, Params
-from cpca_jax.values import EACH_ONE_OR_MORE, INTEGER, Bound, convert, require
 
 # A row is imported when it is looked up: denoising with CPCA loads no critic.
 MODELS: Registry[type[nn.Module]] = Registry(
@@ -40,10 +38,6 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "final_activation": tuple(FINAL_ACTIVATIONS),
     "padding": PADDINGS,
 }
-# The bounds of a field, in whichever network it occurs; a network's own `bounds` come first.
-BOUNDS: dict[str, Bound] = {"features": EACH_ONE_OR_MORE, "dense": EACH_ONE_OR_MORE}
-# The fields that other parts of a configuration set.
-_SET_ELSEWHERE = {"slices": "config.model.slices", "dtype": "config.compute.precision"}
 
 
 def register(name: str, network: type[nn.Module]) -> None:
@@ -70,7 +64,7 @@ def build_generator(name: str, *, slices: int = 1, **fields: Any) -> DenoisingNe
             network that breaks the contract.
     """
     kind = MODELS.pick(name, "config.model.name")
-    if "slices" in _fields(kind):
+    if "slices" in fields_of(kind):
         fields["slices"] = slices
     elif slices != 1:
         raise ConfigError(
@@ -97,67 +91,35 @@ def build_critic(name: str, **fields: Any) -> nn.Module:
     return critic
 
 
-def require_fields(part: str, name: str, fields: Mapping[str, Any]) -> None:
-    """Refuse values that a network's fields cannot have, before a training begins.
-
-    Types are those that the fields of the network's class are annotated with; bounds are those of
-    `BOUNDS` and of the class's own attribute `bounds`. A run that is read back is not held to
-    them, because it was trained with what it says.
+def require_field(key: str, name: str, field: str, known: list[str]) -> None:
+    """Refuse a field that the network called `name` does not have.
 
     Args:
-        part: "model" or "critic".
+        key: the key of the field in a configuration.
         name: the name of the network.
-        fields: its own fields, as a configuration gives them.
+        field: the name of the field.
+        known: the fields that the network has.
 
     Raises:
-        ConfigError: an unknown name or field, or a value of another type or out of its bounds.
+        ConfigError: there is no such field; the message names those that there are.
     """
-    kind = (CRITICS if part == "critic" else MODELS).pick(name, f"config.{part}.name")
-    known, own = _fields(kind), getattr(kind, "bounds", {})
-    hints = _hints(kind)
-    for field, value in fields.items():
-        key = f"config.{part}.fields.{field}"
-        if field in _SET_ELSEWHERE:
-            where = _SET_ELSEWHERE[field]
-            raise ConfigError(f"{key}: {value!r}; it must be left out, because {where} sets it")
-        _require_known(key, name, field, known)
-        convert(hints[field], value, key)
-        for number in value if isinstance(value, tuple) else (value,):
-            if type(number) is int:
-                require(key, number, INTEGER)
-        if field in own or field in BOUNDS:
-            require(key, value, own.get(field) or BOUNDS[field])
-        if field in ALLOWED and value not in ALLOWED[field]:
-            raise ConfigError(f"{key}: {value!r} is not one of {ALLOWED[field]}")
-
-
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    """Return the types of a network's fields; that of the default where none can be found."""
-    try:
-        found = typing.get_type_hints(kind)
-    except Exception:  # a name that the author's module knows for type checkers only
-        found = {}
-    fields = dataclasses.fields(kind)
-    return {field.name: found.get(field.name, type(field.default)) for field in fields}
-
-
-def _require_known(key: str, name: str, field: str, known: list[str]) -> None:
     if field not in known:
         raise ConfigError(
             f"{key}: {name} has no such field; it has {', '.join(known)}{near(field, known)}"
         )
 
 
-def _fields(kind: type[Any]) -> list[str]:
+def fields_of(kind: type[Any]) -> list[str]:
+    """Return the names of a network's own fields."""
     names = [field.name for field in dataclasses.fields(kind)]
     return [name for name in names if name not in {"parent", "name"}]
 
 
 def _build(part: str, kind: type[Any], name: str, fields: Mapping[str, Any]) -> Any:
-    known = _fields(kind)
+    known = fields_of(kind)
     for field, value in fields.items():
         key = f"config.{part}.{field}" if field == "slices" else f"config.{part}.fields.{field}"
-        _require_known(key, name, field, known)
+        require_field(key, name, field, known)
         allowed = kind.allowed_slices if _limits(kind, field) else ALLOWED.get(field)
         if allowed is not None and value not in allowed:
             raise ConfigError(f"{key}: {value!r} is not one of {allowed}")

@@ -8,7 +8,8 @@ from cpca_jax.data.store.patches import AUGMENTATIONS, PatchSampler, PatchSpec
 from cpca_jax.data.store.reader import PairedSeries, Store, open_store
 from cpca_jax.errors import ConfigError
 from cpca_jax.metrics.protocols import PROTOCOLS, Protocol
-from cpca_jax.models import build_critic, build_generator, require_fields
+from cpca_jax.models import build_critic, build_generator
+from cpca_jax.models.fields import require_fields
 from cpca_jax.objectives import losses, penalties, perceptual
 from cpca_jax.objectives.perceptual import FeatureSpec
 from cpca_jax.registry import pick

@@ -13,7 +13,8 @@ import tiny
 from cpca_jax import models, values
 from cpca_jax.configs import base
 from cpca_jax.errors import ConfigError
-from cpca_jax.models import CRITICS, MODELS, require_fields
+from cpca_jax.models import CRITICS, MODELS
+from cpca_jax.models.fields import require_fields
 from cpca_jax.runs import bounds, config, settings
 from cpca_jax.training.experiment import assemble, build_networks
 

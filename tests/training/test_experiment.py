@@ -44,7 +44,7 @@ def test_precision_has_one_place(store, part):
     experiment = tiny.configuration(store)
     chosen = getattr(experiment, part)
     chosen = dataclasses.replace(chosen, fields={**chosen.fields, "dtype": "bfloat16"})
-    with pytest.raises(ConfigError, match=f"config.{part}.fields.dtype: bfloat16.*precision"):
+    with pytest.raises(ConfigError, match=f"config.{part}.fields.dtype: 'bfloat16'.*precision"):
         build_networks(dataclasses.replace(experiment, **{part: chosen}))
 
 

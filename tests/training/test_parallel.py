@@ -24,7 +24,7 @@ from cpca_jax.training import loop
 from cpca_jax.training.accumulation import mean_gradient
 from cpca_jax.training.experiment import assemble
 from cpca_jax.training.feed import Feeder
-from cpca_jax.training.start import starting_state
+from cpca_jax.training.start import begin
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +90,7 @@ def step_and_arguments(experiment, placement):
     parts = assemble(experiment)
     feeder = Feeder(parts.sampler, placement, batch=8, draws=3)
     step = loop._compiled_step(parts.networks, parts.objective, placement, feeder.spec)
-    state = placement.replicate(starting_state(parts, placement, say=str))
+    state = placement.replicate(begin(parts, placement, say=str).state)
     features = placement.replicate(parts.features.params)
     return step, (state, feeder.send(0, 0), feeder.held, features, jax.random.key(0))
 

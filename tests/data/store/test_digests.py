@@ -200,7 +200,8 @@ def test_what_changes_in_use_is_found_unless_it_cannot_reach_the_process(store):
 
 def test_a_training_saves_nothing_that_it_learnt_from_changed_volumes(store, tmp_path):
     parts = experiment.assemble(tiny.configuration(store))
-    training = loop._Training(parts, choose_devices(2, wanted=1), tmp_path / "run", Stop())
+    placement = choose_devices(2, wanted=1)
+    training = loop._Training(parts, placement, tmp_path / "run", Stop(), origin={})
     change_in_place(store / "phantom-000.full.npy")
     with pytest.raises(StoreError, match=r"phantom-000.full.npy has SHA-256"):
         training._save(TrainState(jnp.int32(1), Player({}, {}), None))
