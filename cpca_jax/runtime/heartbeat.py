@@ -7,6 +7,7 @@ own client would abort the process seconds later, with a dump of its stack.
 
 import contextlib
 import os
+import secrets
 import socket
 import sys
 import threading
@@ -21,6 +22,9 @@ _BEAT_SECONDS = 1.0
 _BEAT, _GOODBYE = b".", b"!"
 # How long a checkpoint that is being written delays the end.
 _SAVING_SECONDS = 8.0
+# How long a new connection may take to say the word of this training, and the word's length.
+_INTRODUCTION_SECONDS = 5.0
+_WORD_BYTES = 32
 
 
 class Heartbeat:
@@ -32,30 +36,40 @@ class Heartbeat:
         self._connections: list[socket.socket] = []
         self._leaving = False
 
-    def listen(self, count: int) -> int:
-        """Accept the other processes of `count` in the background; return the port."""
+    def listen(self, count: int) -> tuple[int, str]:
+        """Accept the other processes of `count` in the background.
+
+        Returns:
+            The port, and the word by which the others show that they belong here: anybody can
+            reach the port, and a stranger's connection must not end a training.
+        """
         listener = socket.create_server(("", 0))
         port: int = listener.getsockname()[1]
+        word = secrets.token_hex(_WORD_BYTES // 2)
 
         def accept() -> None:
+            expected = set(range(1, count))
             with listener:
-                for _ in range(count - 1):
+                while expected:
                     one, _ = listener.accept()
-                    one.settimeout(self._silence)
-                    with contextlib.suppress(OSError):
-                        self.watch(one, int.from_bytes(one.recv(4), "big"))
+                    index = _introduced(one, word)
+                    if index in expected:
+                        expected.discard(index)
+                        self.watch(one, index)
+                    else:
+                        one.close()
 
         threading.Thread(target=accept, daemon=True).start()
-        return port
+        return port, word
 
-    def connect(self, host: str, port: int, index: int) -> None:
-        """Connect process `index` to the first one.
+    def connect(self, host: str, port: int, word: str, index: int) -> None:
+        """Connect process `index` to the first one, which listens at that port for that word.
 
         Raises:
             OSError: nothing answers there.
         """
         one = socket.create_connection((host, port), timeout=self._silence)
-        one.sendall(index.to_bytes(4, "big"))
+        one.sendall(word.encode() + index.to_bytes(4, "big"))
         self.watch(one, 0)
 
     def watch(self, connection: socket.socket, index: int) -> None:
@@ -107,3 +121,14 @@ class Heartbeat:
             os.write(2, text.encode())
         # Python's own end would wait for the lost process.
         os._exit(LOST)
+
+
+def _introduced(connection: socket.socket, word: str) -> int:
+    """Return the number of the process that has connected and knows the word; 0 for a stranger."""
+    connection.settimeout(_INTRODUCTION_SECONDS)
+    received = b""
+    with contextlib.suppress(OSError):
+        while len(received) < _WORD_BYTES + 4 and (more := connection.recv(_WORD_BYTES + 4)):
+            received += more
+    known = secrets.compare_digest(received[:_WORD_BYTES], word.encode())
+    return int.from_bytes(received[_WORD_BYTES : _WORD_BYTES + 4], "big") if known else 0

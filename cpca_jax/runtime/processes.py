@@ -103,12 +103,13 @@ def _watch_each_other() -> None:
     if state.client is None or state.num_processes < 2:
         return
     if state.process_id == 0:
-        state.client.key_value_set(_PORT, str(_heartbeat.listen(state.num_processes)))
+        port, word = _heartbeat.listen(state.num_processes)
+        state.client.key_value_set(_PORT, f"{port} {word}")
         return
-    port = int(state.client.blocking_key_value_get(_PORT, 60_000))
+    port, word = state.client.blocking_key_value_get(_PORT, 60_000).split()
     host = str(state.coordinator_address).rpartition(":")[0].strip("[]")
     with contextlib.suppress(OSError):
-        _heartbeat.connect(host, port, state.process_id)
+        _heartbeat.connect(host, int(port), word, state.process_id)
 
 
 @contextlib.contextmanager

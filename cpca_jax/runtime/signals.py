@@ -8,6 +8,7 @@ changes or notes anything.
 
 import contextlib
 import dataclasses
+import os
 import signal
 import sys
 import threading
@@ -27,6 +28,10 @@ _PLAIN = (signal.SIGTERM, signal.SIGINT)
 Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers
 # How long a signal that comes during an import waits until it is raised again.
 _RETRY_SECONDS = 0.05
+# How long Python has to hear a signal before `ending_at_once` ends the process.
+_HEARING_SECONDS = 1.0
+# Whether this process is one of our programs; a host application is never ended.
+_in_program = threading.Event()
 
 
 class StopSignal(KeyboardInterrupt):
@@ -50,6 +55,7 @@ def exit_codes() -> Iterator[None]:
     Raises:
         SystemExit: with 75 after SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2, with 130 after Ctrl-C.
     """
+    _in_program.set()
     try:
         with _handled(_interrupt):
             yield
@@ -59,6 +65,8 @@ def exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         _complain("interrupted")
         sys.exit(INTERRUPTED)
+    finally:
+        _in_program.clear()
 
 
 @contextlib.contextmanager
@@ -78,6 +86,43 @@ def stop_asked() -> Iterator[Stop]:
         yield stop
 
 
+@contextlib.contextmanager
+def ending_at_once() -> Iterator[None]:
+    """End a program on a signal even while a call out of Python runs, such as a compilation.
+
+    Python hears a signal only between two steps of its own, and a compilation can take longer than
+    a scheduler waits. Use it where nothing can be lost: the process ends without cleaning up.
+    Outside our programs, and outside the main thread, it changes nothing.
+    """
+    if not _in_program.is_set() or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    over = threading.Event()
+
+    def listen() -> None:
+        while number := os.read(reading, 1)[0]:
+            if number in ASKING and signal.getsignal(number) != signal.SIG_IGN:
+                if over.wait(_HEARING_SECONDS):
+                    return
+                _complain("stopped as asked")
+                os._exit(INTERRUPTED if number == signal.SIGINT else STOPPED)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        over.set()
+        os.write(writing, b"\0")
+        thread.join()
+        os.close(reading)
+        os.close(writing)
+
+
 def _complain(what: str) -> None:
     # Not by `logs`, whose import takes longer than a signal may.
     with contextlib.suppress(OSError):  # of a terminal that has closed
@@ -86,7 +131,8 @@ def _complain(what: str) -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     if _in_import(frame):
-        retry = threading.Timer(_RETRY_SECONDS, signal.raise_signal, (number,))
+        # To the process, because a signal to the timer's thread would not wake a sleeping program.
+        retry = threading.Timer(_RETRY_SECONDS, os.kill, (os.getpid(), number))
         retry.daemon = True
         retry.start()
         return

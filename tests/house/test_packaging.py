@@ -1,8 +1,10 @@
 """The package asks for what requirements.txt pins, and pins what the package asks for."""
 
 import re
+import subprocess
 import tomllib
 
+import pytest
 from conftest import CHECKOUT
 
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
@@ -31,3 +33,22 @@ def test_the_lock_holds_every_pin():
         if line and not line.startswith("#"):
             name, version = re.match(r"([\w.-]+)==([\w.]+)", line).groups()
             assert f"{name.lower().replace('_', '-')}=={version}" in lock, line
+
+
+@pytest.mark.parametrize(
+    "path", ["runs/x/config.json", "results/table.md", "stores/x/manifest.json"]
+)
+def test_what_the_commands_make_is_ignored_by_git(path):
+    assert ignored(path)
+
+
+@pytest.mark.parametrize("path", ["cpca_jax/runs/x.py", "docs/results/x.md", "tests/runs/x.py"])
+def test_no_source_is_ignored_by_git(path):
+    assert not ignored(path)
+
+
+def ignored(path):
+    if not (CHECKOUT / ".git").exists():
+        pytest.skip("not a checkout of git")
+    found = subprocess.run(["git", "check-ignore", "-q", path], cwd=CHECKOUT, check=False)
+    return found.returncode == 0

@@ -3,13 +3,18 @@
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 
 import pytest
+from conftest import CHECKOUT
 
-from cpca_jax.runtime.signals import ASKING, exit_codes, stop_asked
+from cpca_jax.runtime.signals import exit_codes, stop_asked
+
+# Written out, so that none can be left out unnoticed.
+ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @pytest.fixture
@@ -102,11 +107,13 @@ def test_a_signal_during_an_import_ends_after_it(tmp_path, monkeypatch):
         "import signal, time\nsignal.raise_signal(signal.SIGTERM)\ntime.sleep(0.2)\nWHOLE = True\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    begun = time.monotonic()
     with pytest.raises(SystemExit) as ended, exit_codes_of(signal.SIGTERM):
         import slow_module
 
         assert slow_module.WHOLE
         time.sleep(5)
+    assert time.monotonic() - begun < 2
     assert ended.value.code == 75
     assert "slow_module" in sys.modules
 
@@ -121,3 +128,54 @@ def test_a_host_application_keeps_its_own_signal():
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert heard == [signal.SIGUSR1]
+
+
+# A call that Python cannot interrupt for minutes, as a compilation is.
+COMPILING = """
+import hashlib, sys
+from cpca_jax.runtime import signals
+with signals.exit_codes(), signals.stop_asked():
+    with signals.ending_at_once():
+        print("begun", flush=True)
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)
+"""
+
+
+@pytest.mark.parametrize("number", ASKING)
+def test_a_signal_ends_a_program_in_a_call_that_does_not_return(number):
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMPILING],
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        restore_signals=True,
+    )
+    assert process.stdout.readline() == "begun\n"
+    begun = time.monotonic()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    assert time.monotonic() - begun < 5
+    assert process.returncode == (130 if number == signal.SIGINT else 75)
+    assert said == "stopped as asked; run the same command again to continue\n"
+
+
+def test_a_signal_that_python_hears_in_time_ends_nothing_at_once():
+    from cpca_jax.runtime.signals import ending_at_once
+
+    with exit_codes_of(signal.SIGTERM), stop_asked() as stop, ending_at_once():
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.asked
+    time.sleep(1.2)
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_a_host_application_is_never_ended():
+    """A notebook's interrupt is noted, however long the cell's call takes."""
+    from cpca_jax.runtime.signals import ending_at_once
+
+    with stop_asked() as stop, ending_at_once():
+        assert signal.set_wakeup_fd(-1) == -1
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(1.2)
+    assert stop.asked

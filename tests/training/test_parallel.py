@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -237,3 +238,24 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(store, tmp_path):
     more = changes | {"train__steps": stopped[0] + 2}
     outputs(start(store, run, more))
     assert max(checkpoints.steps(run)) == stopped[0] + 2
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_process_ends_the_other_in_one_line(store, tmp_path, lost):
+    """With JAX's collective operations under way, which would abort with a dump of the stack."""
+    changes = CHANGES | {"compute__devices": 2, "train__steps": 100_000, "train__log_every": 2}
+    run = tmp_path / "run"
+    both = start(store, run, changes | {"train__checkpoint_every": 5})
+    deadline = time.monotonic() + 240
+    while not checkpoints.steps(run) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    both[lost].kill()
+    begun = time.monotonic()
+    said, _ = both[1 - lost].communicate(timeout=60)
+    assert time.monotonic() - begun < 30
+    assert both[1 - lost].returncode == 75, said
+    assert f"process {lost} of this training is lost" in said.splitlines()[-1]
+    assert "Traceback" not in said
+    assert "stack" not in said.lower()
+    both[lost].communicate()
+    assert checkpoints.sound_step(run)
