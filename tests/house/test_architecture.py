@@ -37,7 +37,12 @@ STREETS = [
 DATA_STREETS = ["dicom", "collections", "store"]
 # Each outside library is known to a single module.
 ONLY_IN = {
-    "pydicom": {"data/dicom/slice_file.py", "data/dicom/derived.py"},
+    "pydicom": {
+        "data/dicom/slice_file.py",
+        "data/dicom/derived.py",
+        "data/dicom/bounded.py",
+        "data/dicom/codestreams.py",
+    },
     "nibabel": {"data/collections/nifti.py"},
     "orbax": {"runs/checkpoints.py", "runs/saving.py"},
     "h5py": {"runtime/hdf5_files.py"},

@@ -23,6 +23,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from cpca_jax.data.dicom.attributes import Attributes, Reported
+from cpca_jax.data.dicom.bounded import BoundedReader
 from cpca_jax.data.dicom.header import Header
 
 # Attributes of the source's pixels: their values, their derivation, and signatures over them.
@@ -106,7 +107,8 @@ def read_reference(source: Header) -> Reference | None:
         return None
     with Reported(source.path.name, "SOPInstanceUID"):
         tags = ["SOPClassUID", "SOPInstanceUID"]
-        item = pydicom.dcmread(source.path, force=True, specific_tags=tags)
+        with BoundedReader(source.path) as file:
+            item = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
         return str(item.SOPClassUID), str(item.SOPInstanceUID)
 
 
@@ -131,7 +133,8 @@ def write_derived(
         DicomError: the source cannot be read again, lacks a UID, or the disk is full.
     """
     with Reported(source.path.name, "the file"):
-        dataset = pydicom.dcmread(source.path, stop_before_pixels=True, force=True)
+        with BoundedReader(source.path) as file:
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         _derive(dataset, series, source, used)
         if used:
             dataset.SourceImageSequence = Items([_source(reference) for reference in used])

@@ -7,9 +7,7 @@ must have is checked, and each failure is one `DicomError`.
 
 import dataclasses
 import functools
-import io
 import logging
-import os
 import re
 from pathlib import Path
 
@@ -22,6 +20,8 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from cpca_jax import units
 from cpca_jax.data.dicom import header as headers
 from cpca_jax.data.dicom.attributes import Attributes, Reported
+from cpca_jax.data.dicom.bounded import HEADER_BYTES, BoundedReader, pixel_bytes
+from cpca_jax.data.dicom.codestreams import require_fitting
 from cpca_jax.data.dicom.header import STRICT, Allowances, Header
 from cpca_jax.errors import DicomError
 
@@ -72,8 +72,6 @@ _CODECS = {
     "1.2.840.10008.1.2.4.80": "pyjpegls",
     "1.2.840.10008.1.2.4.81": "pyjpegls",
 }
-# Readers look ahead by fewer bytes than this.
-_LARGE_READ = 1 << 20
 _JPEG_2000_CODEC = "pylibjpeg and pylibjpeg-openjpeg"
 
 
@@ -165,7 +163,12 @@ def read_slice(path: Path, *, root: Path | None = None, allowances: Allowances =
         DicomError: `read_header` refuses the file, or its pixels are truncated, do not fit the
             header, or need a decoder that is not installed.
     """
-    dataset = _dataset(path, _HEADER_TAGS + _PIXEL_TAGS)
+    limit = HEADER_BYTES
+    with Reported(path.name, "the file"):
+        large = path.stat().st_size > limit
+    if large:
+        limit += pixel_bytes(read_header(path, root=root, allowances=allowances).shape)
+    dataset = _dataset(path, _HEADER_TAGS + _PIXEL_TAGS, limit)
     attributes = Attributes(path.name, dataset)
     header = headers.check(attributes, path, root=root, allowances=allowances)
     stored = _stored_pixels(dataset, header).astype(np.int32)
@@ -174,34 +177,14 @@ def read_slice(path: Path, *, root: Path | None = None, allowances: Allowances =
     return Slice(**fields, stored=stored, outside=(stored >= low) & (stored <= high))
 
 
-class _BoundedReader(io.BufferedReader):
-    """A file that refuses to be read far beyond its end.
-
-    An element may claim four gigabytes, which a plain read would allocate first.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
-        self._label, self._size = path.name, os.fstat(self.fileno()).st_size
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read like a plain file; raise a DicomError for an element that cannot be there."""
-        if size is not None and size > _LARGE_READ:
-            left = self._size - self.tell()
-            if size > left:
-                lie = f"an element claims {size} bytes where {left} are left"
-                raise DicomError(f"{self._label}: {lie}; export the file again")
-        return super().read(size)
-
-
-def _dataset(path: Path, tags: list[str]) -> pydicom.Dataset:
+def _dataset(path: Path, tags: list[str], limit: int = HEADER_BYTES) -> pydicom.Dataset:
     with Reported(path.name, "the file"):
         path.stat()  # a missing file is not "not DICOM"
         if not is_dicom(path):
             raise DicomError(f"{path.name}: is not a DICOM file")
         # force: pydicom reads files without a preamble only on demand. Files that are not CT are
         # refused in any case.
-        with _BoundedReader(path) as file:
+        with BoundedReader(path, limit) as file:
             return pydicom.dcmread(
                 file,
                 stop_before_pixels="PixelData" not in tags,
@@ -237,6 +220,7 @@ def _require_decodable(dataset: pydicom.Dataset, header: Header) -> None:
             if not get_decoder(syntax).is_available:
                 package = _CODECS.get(str(syntax), _JPEG_2000_CODEC)
                 raise DicomError(f"{name}: TransferSyntaxUID {syntax.name} needs {package}")
+            require_fitting(name, str(syntax), dataset.PixelData, header.shape)
             return
         found, wanted = len(dataset.PixelData), 2 * header.shape[0] * header.shape[1]
         if found not in {wanted, wanted + wanted % 2}:
