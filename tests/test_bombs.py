@@ -3,11 +3,16 @@
 All are read by one other process, which measures each.
 """
 
+import gzip
+import pickle
 import struct
 import sys
+import zipfile
 import zlib
 
 import fake_dicom
+import h5py
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -131,10 +136,127 @@ def _dicom(tmp_path):
         yield f"deflated {reader}", reader, path, "inflates to more than"
 
 
+def _nifti(tmp_path):
+    """Yield (kind, reader, path, part of the message)."""
+
+    def write(kind, edit, *, suffix=".nii.gz", add=b"", extended=False):
+        image = nibabel.Nifti1Image(np.zeros((8, 8, 8), np.int16), np.eye(4))
+        data = bytearray(image.to_bytes())
+        for place, form, value in edit:
+            struct.pack_into(form, data, place, value)
+        data[348] = extended
+        data[352:352] = add
+        path = tmp_path / f"{kind}{suffix}"
+        path.write_bytes(gzip.compress(data) if suffix == ".nii.gz" else data)
+        return path
+
+    huge = [(place, "<h", 30000) for place in (42, 44, 46)]
+    line = [(42, "<h", 32000), (44, "<h", 32000), (46, "<h", 1)]
+    claim = struct.pack("<ii", 1 << 30, 0)
+    for reader in ("nifti header", "nifti"):
+        for suffix in (".nii", ".nii.gz"):
+            kind = f"{reader}{suffix}"
+            yield kind, reader, write(f"{kind} a", huge, suffix=suffix), "claims 54000000000"
+            yield kind, reader, write(f"{kind} b", line, suffix=suffix), "claims 2048000352 bytes"
+            for far in (1e30, -4.0, float("nan"), 3e9):
+                offset = write(f"{kind} {far:g}", [(108, "<f", far)], suffix=suffix)
+                yield f"{kind} {far:g}", reader, offset, "vox_offset is"
+            extension = write(f"{kind} e", [], suffix=suffix, add=claim, extended=True)
+            yield kind, reader, extension, "has an extension of 1073741824 bytes"
+
+
+def _arrays(tmp_path):
+    """Yield (kind, reader, path, part of the message): weights, HDF5, PNG and NumPy."""
+    zeros = np.zeros(1 << 25, np.float32)
+    np.savez_compressed(tmp_path / "a.npz", big=zeros)
+    yield "npz", "weights", tmp_path / "a.npz", "its arrays take"
+    yield "npz state", "state", tmp_path / "a.npz", "its arrays take"
+    head = b'{"a":{"dtype":"F32","shape":[1073741824,64],"data_offsets":[0,274877906944]}}'
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(head)) + head)
+    yield "safetensors", "weights", tmp_path / "a.safetensors", "cannot be read as .safetensors"
+    (tmp_path / "b.safetensors").write_bytes(struct.pack("<Q", 1 << 60) + head)
+    yield "safetensors header", "state", tmp_path / "b.safetensors", "cannot be read"
+    for kind, make in _HDF5.items():
+        with h5py.File(tmp_path / f"{kind}.h5", "w") as file:
+            make(file, "label")
+            file["data"] = np.zeros((1, SIZE, SIZE))
+        yield f"h5 {kind}", "hdf5", tmp_path / f"{kind}.h5", "label "
+        if "link" not in kind:  # a trunk's links are not followed
+            yield f"h5 {kind} weights", "weights", tmp_path / f"{kind}.h5", "label "
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 8000, 8000, 16, 0, 0, 0, 0))]
+    chunks += [(b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")]
+    png = b"\x89PNG\r\n\x1a\n"
+    for kind, content in chunks:
+        checked = kind + content
+        png += struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+    (tmp_path / "a.png").write_bytes(png)
+    yield "png", "png", tmp_path / "a.png", "claims 128000000 bytes of pixels"
+    for number, shape in enumerate(["(1000000, 1000, 1000)", f"({2**70}, 1, 1)", f"({2**32},)*3"]):
+        text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+        path = tmp_path / f"{number}.npy"
+        path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text)
+        yield f"npy {number}", "npy", path, "must be a .npy file of numbers"
+
+
+def _virtual(file, name):
+    layout = h5py.VirtualLayout((1 << 20, 64, 64), "f4")
+    layout[:1] = h5py.VirtualSource("elsewhere.h5", "x", (1, 64, 64))
+    file.create_virtual_dataset(name, layout)
+
+
+def _tensor(shape):
+    """Return the pickle of a state with one tensor: four numbers, seen again and again."""
+
+    def text(one):
+        return b"X" + struct.pack("<I", len(one)) + one
+
+    axes = b"".join(b"J" + struct.pack("<i", axis) for axis in shape)
+    storage = b"(" + text(b"storage") + b"ctorch\nFloatStorage\n" + text(b"0") + text(b"cpu")
+    storage += b"K\x04tQ"
+    call = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00(" + axes + b"t("
+    return b"\x80\x02}" + text(b"a") + call + b"K\x00" * len(shape) + b"ttRs."
+
+
+def _pickles(tmp_path):
+    """Yield (kind, reader, path, part of the message): PyTorch's two serialisations."""
+    noting = b"\x80\x02}r" + struct.pack("<I", 1 << 29) + b"."
+    large = b"\x80\x02}" + b"0}" * (1 << 23) + b"."
+    kinds = {
+        "noting": (noting, "notes more objects"),
+        "large": (large, "its pickle is larger"),
+        "repeated": (_tensor((1 << 20, 1 << 12)), "its arrays take 17179869184 bytes"),
+    }
+    legacy = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+    head = b"".join(pickle.dumps(one, 2) for one in legacy)
+    for kind, (pickled, message) in kinds.items():
+        path = tmp_path / f"{kind}.pth"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a/data.pkl", pickled)
+            archive.writestr("a/data/0", bytes(16))
+        yield f"pth {kind}", "weights", path, message
+        path = tmp_path / f"{kind}_legacy.pth"
+        path.write_bytes(head + pickled + pickle.dumps(["0"], 2) + struct.pack("<q", 4) + bytes(16))
+        yield f"legacy pth {kind}", "weights", path, message
+
+
+_HDF5 = {
+    "shape": lambda file, name: file.create_dataset(
+        name, (1 << 20, 64, 64), "f4", chunks=(1, 64, 64), compression="gzip"
+    ),
+    "external": lambda file, name: file.create_dataset(
+        name, (1, 64, 64), "f4", external=[("/etc/passwd", 0, 1 << 14)]
+    ),
+    "virtual": _virtual,
+    "external link": lambda file, name: file.__setitem__(name, h5py.ExternalLink("other.h5", "/x")),
+    "looping link": lambda file, name: file.__setitem__(name, h5py.SoftLink(f"/{name}")),
+}
+
+
 @pytest.fixture(scope="module")
 def bombs(tmp_path_factory):
     """Return (kind, path, part of the message) of each file, and what was measured."""
-    rows = list(_dicom(tmp_path_factory.mktemp("dicom")))
+    makers = (_dicom, _nifti, _arrays, _pickles)
+    rows = [row for make in makers for row in make(tmp_path_factory.mktemp("bombs"))]
     return rows, measure([(reader, path) for _, reader, path, _ in rows])
 
 

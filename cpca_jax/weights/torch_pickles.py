@@ -2,8 +2,10 @@
 
 import dataclasses
 import io
+import math
 import os
 import pickle
+import pickletools
 import re
 import zipfile
 from collections import OrderedDict
@@ -38,6 +40,10 @@ class _Tensor:
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape) * np.dtype(self.storage.dtype).itemsize
 
     def view(self, data: bytes) -> np.ndarray:
         numbers = np.frombuffer(data, self.storage.dtype)
@@ -105,8 +111,9 @@ class AllowListUnpickler(pickle.Unpickler):
         return _Storage(key, dtype, count)
 
 
-# The names and shapes of VGG19 take 3 kB.
-_LARGEST_PICKLE = 1 << 22
+# The names and shapes of VGG19 take 3 kB, and no state dictionary notes as many objects.
+_LARGEST_PICKLE = 1 << 19
+_MOST_NOTED = 1 << 18
 _Opened = tuple[dict[str, _Tensor], Callable[[_Storage], bytes]]
 
 
@@ -129,7 +136,8 @@ def read_torch(path: Path, budget: Budget, skipped: re.Pattern[str]) -> dict[str
         tensors, read = _open_zip(file) if is_zip else _open_legacy(file)
         kept = {name: tensor for name, tensor in tensors.items() if not skipped.match(name)}
         for tensor in kept.values():
-            budget.take(tensor.storage.size)
+            # A tensor with steps of nothing is larger than its numbers.
+            budget.take(max(tensor.storage.size, tensor.size))
         return {name: tensor.view(read(tensor.storage)) for name, tensor in kept.items()}
 
 
@@ -141,6 +149,21 @@ def _tensors(state: Mapping[str, Any]) -> dict[str, _Tensor]:
             raise WeightsError("holds more than named tensors; give a state dictionary")
         tensors[name] = tensor
     return tensors
+
+
+def _load(file: io.BytesIO | io.BufferedReader) -> Any:
+    """Read one pickle, whose length and whose numbers of noted objects are judged first.
+
+    The unpickler keeps a list as long as the highest of these numbers.
+    """
+    start = file.tell()
+    for operation, argument, place in pickletools.genops(file):
+        if operation.name.endswith("PUT") and int(argument or 0) > _MOST_NOTED:
+            raise WeightsError("its pickle notes more objects than any state dictionary")
+        if (place or start) - start > _LARGEST_PICKLE:
+            raise WeightsError("its pickle is larger than that of any state dictionary")
+    file.seek(start)
+    return AllowListUnpickler(file, _TORCH_NAMES).load()
 
 
 def _open_zip(file: io.BufferedReader) -> _Opened:
@@ -158,14 +181,12 @@ def _open_zip(file: io.BufferedReader) -> _Opened:
         return archive.read(entry)
 
     file_of_state = io.BytesIO(archive.read(pickled))
-    return _tensors(AllowListUnpickler(file_of_state, _TORCH_NAMES).load()), read
+    return _tensors(_load(file_of_state)), read
 
 
 def _open_legacy(file: io.BufferedReader) -> _Opened:
     """Open the earlier serialisation: five pickles, then every storage behind its count."""
-    magic, version, system, state, keys = (
-        AllowListUnpickler(file, _TORCH_NAMES).load() for _ in range(5)
-    )
+    magic, version, system, state, keys = (_load(file) for _ in range(5))
     if (magic, version, system["little_endian"]) != (0x1950A86A20F9469CFC6C, 1001, True):
         raise WeightsError("is not a PyTorch state dictionary of a little-endian machine")
     tensors = _tensors(state)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from cpca_jax.data.collections.hounsfield import require_hu
+from cpca_jax.data.collections.nifti_claims import require_held, require_sound_start
 from cpca_jax.errors import VolumeError
 from cpca_jax.runtime.files import whole_path
 
@@ -169,8 +170,11 @@ def _opened(path: Path) -> Any:
     import nibabel
 
     try:
+        require_sound_start(path)
         # Not mapped: a file that becomes shorter meanwhile would end the process.
         image = nibabel.load(path, mmap=False)
+    except VolumeError:
+        raise
     # nibabel has several errors of its own besides those of gzip and of the system.
     except Exception as error:
         raise VolumeError(f"{path.name}: is no NIfTI file ({_reason(error)})") from error
@@ -182,6 +186,8 @@ def _opened(path: Path) -> Any:
         raise VolumeError(f"{path.name}: has {found} voxels, must have three axes")
     if image.get_data_dtype().kind not in "iuf":
         raise VolumeError(f"{path.name}: holds {image.get_data_dtype()}, must hold numbers")
+    voxels: Any = image.dataobj
+    require_held(path, shape, image.get_data_dtype().itemsize, int(voxels.offset))
     return image
 
 

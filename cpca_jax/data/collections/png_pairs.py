@@ -35,6 +35,8 @@ _INTERCEPT = -1024.0
 _MODE = "I;16"
 # Beyond what any scanner writes; a file that claims more would claim gigabytes.
 _LONGEST = 8192
+# Deflate packs at most 1032 bytes into one.
+_TIGHTEST = 1100
 _SIDES = {"input": folders.LOW, "target": folders.FULL}
 _SIDE = re.compile(r"(^|.*[^a-z0-9])(?P<side>input|target)", re.IGNORECASE)
 _NUMBER = re.compile(r"((?P<name>.+)[^A-Za-z0-9])?(?P<number>\d{1,9})")
@@ -49,7 +51,7 @@ class PngScan(SliceStack):
         """Return the decoded image, uint16."""
         with _opened(path) as image:
             try:
-                return np.asarray(image).astype(np.uint16)
+                return np.asarray(image, np.uint16)
             # Every error of a decoder is a fault of the file.
             except Exception as error:
                 reason = type(error).__name__
@@ -144,4 +146,7 @@ def _opened(path: Path) -> Iterator[Any]:
             raise VolumeError(f"{path.name}: is {image.mode}, must be grey with 16 bits a pixel")
         if max(image.size) > _LONGEST:
             raise VolumeError(f"{path.name}: is {image.size} pixels, must be {_LONGEST} at most")
+        claimed, size = 2 * image.size[0] * image.size[1], path.stat().st_size
+        if claimed > _TIGHTEST * size:
+            raise VolumeError(f"{path.name}: claims {claimed} bytes of pixels in a file of {size}")
         yield image

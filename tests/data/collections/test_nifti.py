@@ -154,7 +154,7 @@ def test_files_that_are_no_volume(tmp_path):
 def test_a_truncated_file_is_refused(tmp_path):
     path = write(tmp_path / "a.nii", body(), affine(LPS))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(VolumeError, match=r"a.nii: voxels cannot be read"):
+    with pytest.raises(VolumeError, match=r"a.nii: claims 982 bytes where the file has 882"):
         nifti.read_nifti(path)
     packed = tmp_path / "b.nii.gz"
     large = write(tmp_path / "c.nii", body(shape=(20, 20, 20)), affine(LPS))
