@@ -17,6 +17,7 @@ from cpca_jax.denoising.denoiser import Denoiser
 from cpca_jax.denoising.dicom_series import Shown
 from cpca_jax.errors import OutputError
 from cpca_jax.runtime import files, logs
+from cpca_jax.runtime.small_files import read_small
 
 # The outcome of a series, as summary.json states it.
 Record = dict[str, Any]
@@ -68,8 +69,8 @@ def require_no_links(output: Path, written: Path) -> None:
 def read_json(path: Path) -> Record:
     """Return a record; empty where there is none or it is damaged."""
     try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
+        found = json.loads(read_small(path, error=OutputError))
+    except (OSError, ValueError, RecursionError, OutputError):
         return {}
     return found if isinstance(found, dict) else {}
 

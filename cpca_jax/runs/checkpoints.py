@@ -22,6 +22,7 @@ from cpca_jax.errors import CheckpointError
 from cpca_jax.runs import manifest
 from cpca_jax.runs.manifest import Manifest
 from cpca_jax.runtime import files, logs
+from cpca_jax.runtime.small_files import read_small
 from cpca_jax.types import Params, Say
 
 FOLDER, CONFIG = "checkpoints", "config.json"
@@ -136,8 +137,9 @@ def config_of(run: Path, step: int) -> dict[str, Any]:
     Raises:
         CheckpointError: it is no JSON object, though the file is as it was written.
     """
+    path = run / FOLDER / str(step) / CONFIG
     try:
-        loaded = json.loads((run / FOLDER / str(step) / CONFIG).read_bytes())
+        loaded = json.loads(read_small(path, error=CheckpointError))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{run.name}, step {step}: {CONFIG} cannot be read") from error
     if not isinstance(loaded, dict):

@@ -11,10 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from cpca_jax.errors import InputError
 from cpca_jax.runtime import files, logs
+from cpca_jax.runtime.small_files import read_small
 from cpca_jax.types import Say
 
 Row = dict[str, float]
+# A row takes some hundred bytes, and long trainings have a million.
+_MOST_BYTES = 1 << 30
 
 
 class Line(NamedTuple):
@@ -97,7 +101,7 @@ def read_lines(path: Path, *, say: Say = logs.say) -> list[Line]:
     """
     if not path.exists():
         return []
-    *whole, rest = path.read_bytes().split(b"\n")
+    *whole, rest = read_small(path, error=InputError, most=_MOST_BYTES).split(b"\n")
     lines = [Line(text + b"\n", _row(text)) for text in whole]
     if (row := _row(rest)) is not None:
         lines.append(Line(rest + b"\n", row))

@@ -16,6 +16,7 @@ from cpca_jax.models import count_weights
 from cpca_jax.runs import checkpoints, config, saving
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runtime import files, logs
+from cpca_jax.runtime.small_files import read_small
 from cpca_jax.training.experiment import build_networks
 from cpca_jax.training.networks import create_state, new_player, state_shapes
 from cpca_jax.training.optim import optimisers
@@ -72,10 +73,8 @@ def convert(
 def _read_names(path: Path | None) -> dict[str, str] | None:
     if path is None:
         return None
-    if files.is_special(path):
-        raise ConfigError(f"{path.name}: is a pipe or a device, must be a JSON file")
     try:
-        names = json.loads(path.read_text())
+        names = json.loads(read_small(path, error=ConfigError))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{path.name}: cannot be read as JSON ({type(error).__name__})"

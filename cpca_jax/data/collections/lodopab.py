@@ -25,6 +25,7 @@ from cpca_jax.data.listing import Listing
 from cpca_jax.data.scan import FoundScans, ScanFacts, Track
 from cpca_jax.errors import VolumeError
 from cpca_jax.runtime import hdf5_files
+from cpca_jax.runtime.small_files import read_small
 from cpca_jax.types import VolumeHU
 from cpca_jax.units import whole_hu
 
@@ -141,7 +142,7 @@ def _patients(part: str, files: dict[str, Path]) -> list[int]:
     if path is None:
         return []
     try:
-        return [int(line) for line in path.read_text().split()]
+        return [int(line) for line in read_small(path, error=VolumeError).split()]
     except (OSError, ValueError) as error:
         raise VolumeError(f"{path.name}: must hold one whole number a line") from error
 

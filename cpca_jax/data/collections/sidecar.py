@@ -16,6 +16,7 @@ from typing import Any
 from cpca_jax.data import folders
 from cpca_jax.data.scan import plain_kernel
 from cpca_jax.errors import VolumeError
+from cpca_jax.runtime.small_files import read_small
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ def read_sidecar(folder: Path, names: Sequence[str]) -> Sidecar:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        said = json.loads(path.read_bytes())
+        said = json.loads(read_small(path, error=VolumeError))
     except (OSError, ValueError, RecursionError) as error:
         raise VolumeError(f"{path.name}: is no JSON ({type(error).__name__})") from None
     if not isinstance(said, dict) or not set(said) <= set(_KEYS):

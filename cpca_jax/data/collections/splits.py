@@ -10,7 +10,7 @@ from cpca_jax.data.collections import pairs
 from cpca_jax.data.collections.published import SPLITS_BY_NAME
 from cpca_jax.data.scan import Scan
 from cpca_jax.errors import ConfigError
-from cpca_jax.runtime.files import is_special
+from cpca_jax.runtime.small_files import read_small
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,10 +109,8 @@ def require_studies_whole(scans: Iterable[Scan], splits: Mapping[str, str]) -> N
 
 
 def _read(path: Path) -> dict[str, str]:
-    if is_special(path):
-        raise ConfigError(f"--split_file: {path.name}: is a pipe or a device, must be a file")
     try:
-        table = json.loads(path.read_bytes(), object_pairs_hook=_once)
+        table = json.loads(read_small(path, error=ConfigError), object_pairs_hook=_once)
     except OSError as error:
         raise ConfigError(f"--split_file: {path.name}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

@@ -20,9 +20,12 @@ import numpy as np
 from cpca_jax.data.collections.pairs import SPLITS
 from cpca_jax.data.scan import PLACEMENTS, Placement
 from cpca_jax.errors import StoreError
+from cpca_jax.runtime.small_files import read_small
 
 FORMAT = "cpca_jax store"
 VERSION = 3
+# A slice takes some hundred bytes: 256 MiB.
+_MOST_BYTES = 1 << 28
 # The versions without a digest of their own content.
 _WITHOUT_DIGEST = (1, 2)
 # The key of the low dose in version 1.
@@ -190,7 +193,7 @@ def _rows(root: Path) -> list[Any]:
     if not path.is_file():
         raise StoreError(f"{root.name}: is not a store (no {NAME}); make one with prepare.py")
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(read_small(path, error=StoreError, most=_MOST_BYTES))
         found = manifest.get("format"), manifest.get("version")
         entries = manifest.get("series")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
