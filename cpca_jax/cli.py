@@ -29,7 +29,7 @@ def main() -> None:
     from cpca_jax.runtime import logs
 
     if name in {"--help", "-h", "-help", "help"}:
-        logs.say(_usage())
+        logs.show(_usage())
         sys.exit(0)
     logs.complain(
         f"error: '{name}' is not one of the programs {', '.join(PROGRAMS)}{near(name, PROGRAMS)}"

@@ -15,6 +15,7 @@ from cpca_jax.evaluation.scoring import SliceScore, evaluate_series, middle
 from cpca_jax.metrics.protocols import get_protocol
 from cpca_jax.runs import checkpoints, config
 from cpca_jax.runtime import logs, run_log
+from cpca_jax.runtime.files import disk_errors, require_apart
 from cpca_jax.weights import feature_network
 from cpca_jax.weights.feature_network import FeatureNetwork
 
@@ -48,15 +49,18 @@ def compare(
     into `output`.
 
     Raises:
-        InputError: The protocol is unknown, the split is empty, or a store, run or feature
-            network is missing.
+        InputError: The protocol is unknown, the split is empty, a store, run or feature network
+            is missing, or `output` lies in the store or in a run.
     """
     protocol = get_protocol(choices.protocol)
+    require_apart(output, [store, *runs])
     opened = open_store(store)
     series = opened.split(choices.split, kernels=choices.kernels, key="--kernels")
     models = _load(runs)
     features = load_features(runs, choices)
-    output.mkdir(parents=True, exist_ok=True)
+    with disk_errors(output.name):
+        # For the owner only, because figures show patients.
+        output.mkdir(mode=0o700, parents=True, exist_ok=True)
     total = sum(len(middle(s, choices.slices)) for s in series)
     logs.say(f"evaluating {total} slices of {len(series)} series, split '{choices.split}'")
     logs.say(f"  protocol {protocol.description}")

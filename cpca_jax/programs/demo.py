@@ -20,7 +20,7 @@ from cpca_jax.programs import launch
 from cpca_jax.runs import config
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runtime import accelerators
-from cpca_jax.runtime.logs import say, track
+from cpca_jax.runtime.logs import say, show, track
 
 if TYPE_CHECKING:
     from cpca_jax.evaluation import report
@@ -94,7 +94,7 @@ def run(workdir: Path) -> None:
         f"evaluate --runs {cpca1},{cpca3} --store {store} --output {output}",
     )
     table = comparison.compare([cpca1, cpca3], store, output, comparison.EvaluationOptions())
-    say(str(table))
+    show(str(table))
     _conclude(table, output, time.monotonic() - clock)
 
 
@@ -106,7 +106,7 @@ def _stage(number: int, what: str, command: str) -> None:
     name, _, arguments = command.partition(" ")
     # In the form in which the user called this program: from the checkout, or as installed.
     program = f"python {name}.py" if sys.argv[0].endswith(".py") else f"cpca {name}"
-    say(f"\n[{number}/{STAGES}] {what}\n      {program} {arguments}")
+    show(f"\n[{number}/{STAGES}] {what}\n      {program} {arguments}")
 
 
 def _indented(line: str) -> None:
@@ -123,6 +123,6 @@ def _conclude(table: "report.Table", output: Path, seconds: float) -> None:
             for name, metric in drawn().items()
         )
         say(f"{row.method} against low dose: {', '.join(gains)}")
-    say(f"\nSynthetic data: phantoms, simulated dose. Feature network: {table.feature_network}.")
+    show(f"\nSynthetic data: phantoms, simulated dose. Feature network: {table.feature_network}.")
     say(f"Table: {output / 'table.md'}; look at {output}/case-*.png and {output / 'curves.png'}")
     say(f"{seconds:.0f} s in total")

@@ -65,4 +65,4 @@ def main() -> None:
     accelerators.warn()
     runs = [Path(run) for run in _RUNS.value]
     table = comparison.compare(runs, Path(_STORE.value), Path(_OUTPUT.value), chosen)
-    logs.say(str(table))
+    logs.show(str(table))

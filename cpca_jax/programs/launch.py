@@ -152,7 +152,7 @@ def run(program: Program, main: Callable[[], None]) -> None:
     """
     if any(argument in {"--help", "-h", "-help"} for argument in sys.argv[1:]):
         call = Path(sys.argv[0]).name
-        logs.say(usage.text(call, program.text, program.flags, program.config))
+        logs.show(usage.text(call, program.text, program.flags, program.config))
         sys.exit(DONE)
     _quiet_libraries()
     memory.keep_freed(os.environ)

@@ -130,7 +130,7 @@ class Plan:
             with files.disk_errors(folder.name):
                 # For the owner only, because stages may show patients.
                 folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                folder.mkdir(exist_ok=True)
+                folder.mkdir(mode=0o700, exist_ok=True)
             start = time.monotonic()
             stage.run(folder, {need: self.folder(need) for need in stage.needs})
             seconds = round(time.monotonic() - start, 1)

@@ -108,7 +108,7 @@ def score(names: Sequence[str], slices: int, cohort: Cohort, folder: Path, found
     """Score the trainings on whole slices of test patients."""
     choices = comparison.EvaluationOptions(slices=slices, figures=0)
     table = comparison.compare(cohort.runs(names, found), cohort.folder(found), folder, choices)
-    logs.say(str(table))
+    logs.show(str(table))
 
 
 def draw_cases(names: Sequence[str], cohort: Cohort, folder: Path, found: Found) -> None:

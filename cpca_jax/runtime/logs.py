@@ -42,9 +42,19 @@ def escaped(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    r"""Return an escaped text in which a line feed is an escape, too: `\n`."""
+    return escaped(text).replace("\n", r"\n")
+
+
 def say(message: str) -> None:
-    """Print one line to the user."""
-    _console.print(escaped(message), markup=False)
+    """Print one line to the user; a line feed in it belongs to a name, and is escaped."""
+    show(one_line(message))
+
+
+def show(text: str) -> None:
+    """Print a text of several lines to the user, such as a table of our own."""
+    _console.print(escaped(text), markup=False)
 
 
 class _Rate(ProgressColumn):
@@ -59,16 +69,21 @@ class ProgressBar:
     """Progress with rate and time left: a bar on a terminal, an occasional line elsewhere."""
 
     def __init__(self, description: str, total: int, done: int = 0) -> None:
-        self._description, self._total, self._done = description, total, done
+        self._description, self._total, self._done = one_line(description), total, done
         self._first, self._start = done, time.monotonic()
         self._last_line = self._start
         self._bar: Progress | None = None
         if _console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                _Rate(),
+            )
             self._bar = Progress(
                 *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=_console
             )
-            self._task = self._bar.add_task(description, total=total, completed=done)
+            self._task = self._bar.add_task(self._description, total=total, completed=done)
 
     def __enter__(self) -> "ProgressBar":
         if self._bar:

@@ -13,6 +13,11 @@ _NUMBER = re.compile(
     r"[+-]?\d([^a-zA-Z]|e[+-]\d)*(\(([a-z ]+|p = .*|[-.\de]+ to [-.\de]+)\))?", re.ASCII
 )
 
+# Control characters but for tabs and line feeds, and marks of writing direction.
+_STEERING = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]",
+)
+
 
 def render(template: str, page: object) -> str:
     """Return a page as text.
@@ -41,8 +46,9 @@ def render(template: str, page: object) -> str:
     )
     environment.filters |= {"numeric_columns": numeric_columns, "data_uri": data_uri}
     text: str = environment.get_template(template).render(page=page)
-    # A name of a file may hold bytes that are no UTF-8.
-    return text.encode(errors="backslashreplace").decode()
+    # A name of a file may hold bytes that are no UTF-8, and what steers a terminal or a browser.
+    text = text.encode(errors="backslashreplace").decode()
+    return _STEERING.sub(lambda one: one[0].encode("unicode_escape").decode(), text)
 
 
 def _read_template(name: str) -> str:

@@ -21,6 +21,7 @@ from cpca_jax.errors import ConfigError, OutputError, WeightsError
 from cpca_jax.models import vgg
 from cpca_jax.objectives.perceptual import SOURCES, FeatureSpec
 from cpca_jax.registry import pick
+from cpca_jax.runtime.small_files import require_file
 from cpca_jax.weights.downloads import DOWNLOADS, download, is_published
 from cpca_jax.weights.torch_pickles import AllowListUnpickler
 from cpca_jax.weights.vgg_files import read_arrays, write_npz
@@ -118,8 +119,7 @@ def save_weights(path: Path, network: FeatureNetwork) -> None:
 
 
 def _read_file(path: Path, architecture: vgg.Architecture) -> _Loaded:
-    if not path.is_file():
-        raise WeightsError(f"{path.name}: no such file; give the path of a weights file")
+    require_file(path, error=WeightsError)
     source, arrays = read_arrays(path, architecture)
     return source, vgg.checked(arrays, architecture, path.name)
 

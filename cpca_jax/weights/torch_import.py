@@ -15,6 +15,7 @@ import numpy as np
 
 from cpca_jax import trees
 from cpca_jax.errors import WeightsError
+from cpca_jax.runtime.small_files import require_file
 from cpca_jax.types import Params
 from cpca_jax.weights.array_files import Budget, read_npz, read_safetensors
 from cpca_jax.weights.torch_names import CONVENTIONS, OWN, Convention
@@ -44,8 +45,7 @@ def read_state(path: Path, *, target_shapes: Params | None = None) -> dict[str, 
         ".safetensors": read_safetensors,
         ".npz": read_npz,
     }
-    if not path.is_file():
-        raise WeightsError(f"{path.name}: no such file")
+    require_file(path, error=WeightsError)
     if path.suffix in _PICKLES:
         raise WeightsError(
             f"{path.name}: pickles are not opened, as they may run code; save the state dict as "

@@ -7,10 +7,11 @@ import pytest
 from cpca_jax.data.collections.sidecar import read_sidecar
 from cpca_jax.data.collections.splits import _read as read_split_file
 from cpca_jax.data.store import manifest
-from cpca_jax.errors import ConfigError, InputError, StoreError, VolumeError
+from cpca_jax.errors import ConfigError, InputError, StoreError, VolumeError, WeightsError
 from cpca_jax.runtime.run_log import read_lines
 from cpca_jax.runtime.small_files import read_small
 from cpca_jax.training.conversion import _read_names as read_names
+from cpca_jax.weights.torch_import import read_state
 
 LARGE = 1 << 31
 READERS = {
@@ -36,6 +37,15 @@ def test_a_pipe_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "train.jsonl")
     with pytest.raises(InputError, match=r"train\.jsonl: is a pipe or a device"):
         read_lines(tmp_path / "train.jsonl")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_weights_that_are_no_file(tmp_path):
+    os.mkfifo(tmp_path / "a.npz")
+    (tmp_path / "b.npz").mkdir()
+    for name, what in (("a", "a pipe or a device"), ("b", "a folder")):
+        with pytest.raises(WeightsError, match=rf"{name}\.npz: is {what}, must be a file"):
+            read_state(tmp_path / f"{name}.npz")
 
 
 def test_the_limit_itself_may_be_reached(tmp_path):
