@@ -9,6 +9,7 @@ is not finite counts as sound.
 """
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from cpca_jax.types import Params, Say
 
 FOLDER, CONFIG = "checkpoints", "config.json"
 OPTIMIZER, STATISTICS = "optimizer", "_statistics"
+# The bytes that an item may state whatever its files hold.
+_SLACK_BYTES = 2**26
 # The name of a step's folder; Python's `isdigit` and `int` would also take other digits.
 _STEP = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 
@@ -164,16 +167,45 @@ def restore_item(run: Path, step: int, name: str) -> Any:
     """
     path = (run / FOLDER / str(step) / name).absolute()
     try:
-        checkpointer = ocp.PyTreeCheckpointer()
-        as_numpy = jax.tree.map(
-            lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
-            checkpointer.metadata(path).item_metadata.tree,
-        )
-        return checkpointer.restore(path, restore_args=as_numpy)
+        shapes = _shapes(path)
+        _require_sensible(run, step, name, shapes)
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
+        return ocp.PyTreeCheckpointer().restore(path, restore_args=as_numpy)
+    except CheckpointError:
+        raise
     except Exception as error:  # Orbax and TensorStore raise nearly anything.
         raise CheckpointError(
             f"{run.name}, step {step}: {name} cannot be restored ({type(error).__name__})"
         ) from error
+
+
+def _shapes(path: Path) -> Any:
+    """Return what Orbax states of the leaves of an item, before it reads any."""
+    return ocp.PyTreeCheckpointer().metadata(path).item_metadata.tree
+
+
+def _require_sensible(run: Path, step: int, name: str, shapes: Any) -> None:
+    """Refuse an item that states more numbers than its files can hold; they may come from outside.
+
+    Weights cannot be compressed much. Moments can, as long as they are zero; they are as large as
+    the weights.
+    """
+    folder = run / FOLDER / str(step)
+    if name == OPTIMIZER:
+        players = [path for path in folder.iterdir() if (path / "_METADATA").is_file()]
+        most = _SLACK_BYTES + 4 * sum(_bytes(_shapes(p)) for p in players if p.name != OPTIMIZER)
+    else:
+        most = _SLACK_BYTES + 64 * sum(path.stat().st_size for path in _files(folder / name))
+    if _bytes(shapes) > most:
+        raise CheckpointError(
+            f"{run.name}, step {step}: {name} states {_bytes(shapes)} bytes, at most {most} make "
+            "sense"
+        )
+
+
+def _bytes(shapes: Any) -> int:
+    leaves = jax.tree.leaves(shapes, is_leaf=lambda leaf: hasattr(leaf, "shape"))
+    return sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in leaves)
 
 
 def not_finite(items: Params) -> list[str]:

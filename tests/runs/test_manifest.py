@@ -5,11 +5,13 @@ import shutil
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import tiny
 
 from cpca_jax.errors import CheckpointError
 from cpca_jax.runs import checkpoints, config, manifest, saving
+from cpca_jax.runs.state import Player, TrainState
 from cpca_jax.training.experiment import build_networks
 from cpca_jax.training.networks import create_state
 from cpca_jax.training.optim import optimisers
@@ -192,3 +194,22 @@ def test_two_checkpoints_of_the_same_content_have_one_digest(run, tmp_path):
     moved = shutil.copytree(run, tmp_path / "moved")
     ours, theirs = (checkpoints.read_manifest(r, 97).digest for r in (run, moved))
     assert ours == theirs != checkpoints.read_manifest(run, 96).digest
+
+
+def test_an_item_that_states_more_than_its_files_can_hold_is_not_restored(tmp_path):
+    """100 MB of zeros in a few kilobytes; a file from outside could state 100 GB as easily."""
+    run = tmp_path / "run"
+    params = {"conv1": {"kernel": np.zeros((5000, 5000), np.float32)}}
+    state = TrainState(np.int32(1), Player(params, {"adam": {"mu": params}}), None)
+    saving.save(run, state, "{}", about={}, keep=1)
+    with pytest.raises(CheckpointError, match="generator states 100000000 bytes, at most"):
+        checkpoints.restore_params(run)
+
+
+def test_moments_that_are_still_zero_are_as_large_as_their_weights(tmp_path):
+    run = tmp_path / "run"
+    params = {"dense": {"kernel": np.random.default_rng(0).normal(size=(3000, 3000))}}
+    zeros = jax.tree.map(np.zeros_like, params)
+    state = TrainState(np.int32(1), Player(params, {"adam": {"mu": zeros, "nu": zeros}}), None)
+    saving.save(run, state, "{}", about={}, keep=1)
+    assert checkpoints.restore_item(run, 1, "optimizer")
