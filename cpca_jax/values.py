@@ -56,6 +56,7 @@ ONE_OR_MORE = Bound("1 or more", lambda value: value >= 1)
 ODD = Bound("odd", lambda value: value % 2 == 1 and value > 0)
 SHARE = Bound("in (0, 1]", lambda value: 0 < value <= 1)
 MOMENTUM = Bound("in [0, 1)", lambda value: 0 <= value < 1)
+SEVERAL = Bound("2 or more", lambda value: value >= 2)
 NONE_OR_SEVERAL = Bound("0 for none, or 2 or more", lambda value: value == 0 or value >= 2)
 WINDOW = Bound("[low, high] HU", lambda value: len(value) == 2 and value[0] < value[1])
 # JAX keeps the lower 32 bits of a seed and drops the others without a word.
@@ -157,18 +158,6 @@ def require_matches(key: str, patterns: Iterable[str], names: Iterable[str]) -> 
         more = ", ..." if len(known) > _LISTED else ""
         there = ", ".join(known[:_LISTED]) + more
         raise ConfigError(f"{key}: '{pattern}' matches no parameter; there are {there}{meant}")
-
-
-def require_known(key: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse a list with a name that is not one of those there are.
-
-    Raises:
-        ConfigError: the first unknown name, with those there are and the nearest one.
-    """
-    there = list(known)
-    for name in names:
-        if name not in there:
-            raise ConfigError(f"{key}: {name} is none of {', '.join(there)}{near(name, there)}")
 
 
 def _tuple(items: tuple[Any, ...], value: Any, key: str) -> tuple[Any, ...]:

@@ -23,6 +23,7 @@ from cpca_jax.denoising.denoiser import Denoiser
 from cpca_jax.denoising.jobs import DenoisingOptions, files_digest
 from cpca_jax.denoising.outputs import Record
 from cpca_jax.errors import ConfigError, DicomError, InputError
+from cpca_jax.registry import near
 from cpca_jax.runtime import files, logs
 
 Job = Callable[[], Record]
@@ -136,7 +137,9 @@ def name_series(found: tuple[Series, ...]) -> dict[str, Series]:
 def _chosen(jobs: dict[str, Job], choices: DenoisingOptions) -> dict[str, Job]:
     unknown = sorted(set(choices.series) - set(jobs))
     if unknown:
-        raise ConfigError(f"--series: {unknown[0]} is none of {', '.join(jobs)}")
+        raise ConfigError(
+            f"--series: {unknown[0]} is none of {', '.join(jobs)}{near(unknown[0], jobs)}"
+        )
     kept = [name for name in jobs if not choices.series or name in choices.series]
     i, n = choices.shard
     return {name: jobs[name] for name in kept[i - 1 :: n]}

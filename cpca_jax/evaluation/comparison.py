@@ -16,6 +16,7 @@ from cpca_jax.metrics.protocols import get_protocol
 from cpca_jax.runs import checkpoints, config
 from cpca_jax.runtime import logs, run_log
 from cpca_jax.runtime.files import disk_errors, require_apart
+from cpca_jax.values import NOT_NEGATIVE, ONE_OR_MORE, require_count
 from cpca_jax.weights import feature_network
 from cpca_jax.weights.feature_network import FeatureNetwork
 
@@ -53,6 +54,9 @@ def compare(
             is missing, or `output` lies in the store or in a run.
     """
     protocol = get_protocol(choices.protocol)
+    require_count("slices", choices.slices, NOT_NEGATIVE)
+    require_count("batch", choices.batch, ONE_OR_MORE)
+    require_count("figures", choices.figures, NOT_NEGATIVE)
     require_apart(output, [store, *runs])
     opened = open_store(store)
     series = opened.split(choices.split, kernels=choices.kernels, key="--kernels")
@@ -84,10 +88,11 @@ def compare(
         protocol_description=protocol.description,
         feature_network=features.label,
         store=_describe(opened, series, choices),
+        runs={model.name: f"step {model.step}, {model.digest}" for model in models},
         rows=report.make_rows(scores),
     )
     report.write_tables(output, table, scores)
-    _draw_curves(output, runs)
+    _draw_curves(output, {run: model.step for run, model in zip(runs, models, strict=True)})
     _draw_critics(output, runs)
     return table
 
@@ -132,20 +137,24 @@ def _draw(
     logs.say(f"  figure {path.name}")
 
 
-def _draw_curves(output: Path, runs: Sequence[Path]) -> None:
-    """Draw the curves of the runs that were validated, in groups that can be compared."""
+def _draw_curves(output: Path, steps: Mapping[Path, int]) -> None:
+    """Draw the curves of the runs that were validated, in groups that can be compared.
+
+    Args:
+        output: The folder for the figure.
+        steps: The step of the checkpoint that was scored, by the folder of the run.
+    """
     groups: dict[str, dict[str, Sequence[Mapping[str, float]]]] = {}
-    for run in runs:
+    for run, step in steps.items():
         lines = run_log.read_jsonl(run / "validation.jsonl")
         if lines:
-            groups.setdefault(_meaning(run), {})[run.resolve().name] = lines
+            groups.setdefault(_meaning(run, step), {})[run.resolve().name] = lines
     if groups:
         report.draw_curves(output / "curves.png", groups)
 
 
-def _meaning(run: Path) -> str:
+def _meaning(run: Path, step: int) -> str:
     """Return what the validation scores of a run depend on besides its weights."""
-    step = checkpoints.require_step(run)
     written, about = checkpoints.config_of(run, step), checkpoints.read_manifest(run, step).about
     data, slices = written["data"], written["train"]["validation_slices"]
     used = f"split '{data['validation_split']}', {slices or 'all'} slices"

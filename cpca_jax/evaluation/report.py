@@ -43,6 +43,7 @@ class Table:
         protocol_description: The definition of the protocol in one line.
         feature_network: The name, tap and digest of the perceptual metric's network.
         store: The origin of the slices, with a note on whether the low dose is simulated.
+        runs: The step and the digest of each run's checkpoint, by the name of the run.
         rows: One row per method, low dose first.
     """
 
@@ -50,6 +51,7 @@ class Table:
     protocol_description: str
     feature_network: str
     store: str
+    runs: Mapping[str, str]
     rows: tuple[Row, ...]
 
     def __str__(self) -> str:
@@ -84,6 +86,7 @@ def markdown(table: Table) -> str:
         f"- protocol: {table.protocol_description}",
         f"- perceptual: mean squared feature difference, {table.feature_network}",
         f"- data: {table.store}",
+        *(f"- {run}: {checkpoint}" for run, checkpoint in table.runs.items()),
         "",
         "| " + " | ".join(heads) + " |",
         "| --- |" + " ---: |" * (len(heads) - 1),

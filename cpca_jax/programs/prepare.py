@@ -54,12 +54,25 @@ def main() -> None:
         raise ConfigError("--check and --phantom: there is nothing to check")
     if _OUTPUT.value is None and not _CHECK.value:
         raise ConfigError("--output is missing; see --help")
+    _refuse_without_effect(reads)
     output = _path(_OUTPUT.value)
     made = _read_scans(output) if reads else _make_phantoms(Path(_OUTPUT.value))
     if made is None:
         logs.say("checked; nothing was written")
     else:
         logs.say(f"{output}: {len(made.series)} series, fingerprint {made.fingerprint[:12]}")
+
+
+def _refuse_without_effect(reads: bool) -> None:
+    """Refuse flags that what is to be done does not use: whoever gives one expects an effect."""
+    of_scans = ("test", "validation", "split_by", "split_file", "report")
+    of_phantoms = ("slices", "interval_mm", "size")
+    for name in of_phantoms if reads else of_scans:
+        if PROGRAM.flags[name].present:
+            wanted = "--phantom" if reads else "--input"
+            raise ConfigError(f"--{name}: it has no effect here; it belongs to {wanted}")
+    if _SEED.value < 0:
+        raise ConfigError(f"--seed: {_SEED.value}; it must be 0 or more")
 
 
 def _make_phantoms(output: Path) -> "Store":

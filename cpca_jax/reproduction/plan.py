@@ -10,12 +10,15 @@ from ml_collections import ConfigDict
 
 from cpca_jax.errors import ConfigError
 from cpca_jax.preparation.prepare import prepare_phantoms
+from cpca_jax.registry import near
 from cpca_jax.reproduction import inputs as inputs
 from cpca_jax.reproduction import stages as run
 from cpca_jax.reproduction.engine import Plan, Stage
 from cpca_jax.reproduction.stages import Cohort
 from cpca_jax.runs import config
 from cpca_jax.runtime import plugins
+from cpca_jax.training.experiment import build_networks
+from cpca_jax.values import NOT_NEGATIVE, ONE_OR_MORE, SEVERAL, require_count
 
 PHANTOMS, SCANS = "phantoms", "scans"
 TABLE, CASES, DETECTABILITY = "table", "cases", "detectability"
@@ -27,6 +30,8 @@ _KEYS = {
     "phantoms": tuple(inspect.signature(prepare_phantoms).parameters),
     "detectability": ("radius_mm", "contrast_hu", "phantoms", "slices", "rois", "readers"),
 }
+# Their keys that count something.
+_COUNTS = {"count", "slices", "size", "phantoms", "rois", "readers"}
 # Rough seconds on two cores, for the plan: for a phantom slice, a scored slice, a validation, and
 # a billion multiply-accumulates of training.
 _SLICE, _SCORED, _VALIDATED, _BILLION = 0.7, 1.2, 5.0, 0.02
@@ -68,20 +73,40 @@ def _require_possible(deck: ConfigDict) -> None:
     for part, known in _KEYS.items():
         for key in sorted(set(deck[part]) - set(known)):
             raise ConfigError(f"config.{part}.{key}: no such key; there are {', '.join(known)}")
-    needed = ["CPCA-1", *(f"{kind}-{i}" for i in deck.deep for kind in ("CPCA", "CPCA_TF"))]
-    for name in (*needed, *deck.cases):
-        if name not in deck.rows:
-            raise ConfigError(f"config.rows: {name} is missing; curves or cases show it")
+    _require_numbers(deck)
+    _require_rows(deck)
     for name in _in_order(deck):
         _parsed(deck.trainings[name].config)
     for value in deck.sweep["values"]:
         _parsed(run.swept(deck.sweep, value, fold=0))
 
 
+def _require_numbers(deck: ConfigDict) -> None:
+    require_count("config.table_slices", deck.table_slices, NOT_NEGATIVE)
+    require_count("config.sweep.folds", deck.sweep.folds, SEVERAL)
+    for part in _KEYS:
+        for key in _COUNTS & set(deck[part]):
+            require_count(f"config.{part}.{key}", deck[part][key], ONE_OR_MORE)
+
+
+def _require_rows(deck: ConfigDict) -> None:
+    for name in deck.rows:
+        if name not in deck.trainings:
+            there = ", ".join(deck.trainings)
+            raise ConfigError(
+                f"config.rows: {name} is no training; there are {there}{near(name, deck.trainings)}"
+            )
+    needed = ["CPCA-1", *(f"{kind}-{i}" for i in deck.deep for kind in ("CPCA", "CPCA_TF"))]
+    for name in (*needed, *deck.cases):
+        if name not in deck.rows:
+            raise ConfigError(f"config.rows: {name} is missing; curves or cases show it")
+
+
 def _parsed(chosen: ConfigDict) -> None:
+    """Refuse what a training would refuse once it is its turn."""
     chosen = chosen.copy_and_resolve_references()
     chosen.data.store = "later"
-    config.parse(chosen)
+    build_networks(config.parse(chosen))
 
 
 def _store(deck: ConfigDict) -> Stage:

@@ -127,11 +127,13 @@ def is_of_version_0_1(run: Path, step: int) -> bool:
 def read_config(run: Path | str, *, step: int | None = None) -> dict[str, Any]:
     """Return the configuration with which a run was trained, as `config.parse` takes it.
 
+    A checkpoint that is skipped on the way is not reported: all of a run say nearly the same.
+
     Raises:
         CheckpointError: no sound checkpoint.
     """
     run = Path(run)
-    return config_of(run, require_step(run, step=step))
+    return config_of(run, require_step(run, step=step, say=lambda _: None))
 
 
 def config_of(run: Path, step: int) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import shutil
 
 import matplotlib.image
 import numpy as np
 import pytest
 import tiny
 
+from cpca_jax.denoising.denoiser import load_run
 from cpca_jax.errors import CheckpointError, ConfigError, StoreError
 from cpca_jax.evaluation import case_figure, comparison, report
 from cpca_jax.evaluation.scoring import SliceScore
@@ -138,10 +140,31 @@ def test_curves_stand_together_only_where_they_mean_the_same(store, runs, tmp_pa
     other = tmp_path / "other"
     changes = {"perceptual__tap": "relu2_1", "train__steps": 1}
     loop.train(tiny.configuration(store, **changes), other)
-    comparison._draw_curves(tmp_path, [*runs, other])
+    comparison._draw_curves(tmp_path, dict.fromkeys([*runs, other], 1))
     (groups,) = drawn
     assert [list(curves) for curves in groups.values()] == [["flat", "deep"], ["other"]]
     first, second = groups
     assert "relu1_2" in first
     assert "relu2_1" in second
     assert "protocol deck" in second
+
+
+def test_a_skipped_checkpoint_is_said_once_and_the_one_scored_is_named(
+    store, runs, tmp_path, capsys
+):
+    flat = shutil.copytree(runs[0], tmp_path / "flat")
+    shutil.copytree(flat / "checkpoints" / "1", flat / "checkpoints" / "9")
+    table = comparison.compare([flat], store, tmp_path / "out", comparison.EvaluationOptions())
+    said = capsys.readouterr().out
+    assert said.count("warning: flat: checkpoint 9 skipped: it is that of step 1") == 1
+    digest = load_run(flat).digest
+    assert table.runs == {"flat": f"step 1, {digest}"}
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["runs"] == table.runs
+    assert f"- flat: step 1, {digest}" in (tmp_path / "out" / "table.md").read_text()
+
+
+@pytest.mark.parametrize("choice", [{"slices": -1}, {"batch": 0}, {"figures": -1}])
+def test_impossible_choices_are_refused_by_name(store, tmp_path, choice):
+    (name,) = choice
+    with pytest.raises(ConfigError, match=f"{name}: "):
+        comparison.compare([], store, tmp_path / "out", comparison.EvaluationOptions(**choice))

@@ -317,3 +317,23 @@ def test_real_collection(tmp_path, real_data):
         difference = (one.low.astype(float) - one.full)[tissue]
         assert abs(difference.mean()) < 0.05 * difference.std()
         assert len(one.centres(3)) == 0  # excerpts: single slices
+
+
+@pytest.mark.parametrize(
+    ("given", "flag"),
+    [
+        (["--phantom=2", "--output=STORE", "--test=a"], "test"),
+        (["--phantom=2", "--output=STORE", "--split_by=lodopab"], "split_by"),
+        (["--input=IN", "--output=STORE", "--slices=9"], "slices"),
+        (["--input=IN", "--output=STORE", "--size=64"], "size"),
+    ],
+)
+def test_flags_without_effect_are_refused(monkeypatch, given, flag):
+    from cpca_jax.programs import prepare as program
+
+    program.PROGRAM.flags.unparse_flags()
+    for name in program.PROGRAM.flags:
+        program.PROGRAM.flags[name].unparse()
+    program.PROGRAM.parse(["prepare.py", *given])
+    with pytest.raises(ConfigError, match=f"--{flag}: it has no effect here"):
+        program.main()

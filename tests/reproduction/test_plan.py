@@ -169,7 +169,18 @@ def test_lesions_are_scanned_as_the_training_phantoms_were(tmp_path):
         (lambda c: c.update({"rows": ("RED-CNN", "CPCA-1")}), "config.rows: CPCA-3 is missing"),
         (lambda c: c.update({"cases": ("CNN",)}), "config.rows: CNN is missing"),
         (lambda c: c.sweep.update({"field": "loss.percept"}), "config.loss.percept: no such key"),
-        (lambda c: c.sweep.update({"folds": 1}), "config.data.folds: 1"),
+        (lambda c: c.sweep.update({"folds": 1}), "config.sweep.folds: 1; it must be 2 or more"),
+        (lambda c: c.update({"table_slices": -1}), "config.table_slices: -1"),
+        (lambda c: c.phantoms.update({"slices": 0}), "config.phantoms.slices: 0"),
+        (lambda c: c.detectability.update({"rois": 0}), "config.detectability.rois: 0"),
+        (
+            lambda c: c.update({"rows": (*c.rows, "CPCA-33")}),
+            r"config.rows: CPCA-33 is no training; there are .*; did you mean 'CPCA-3'",
+        ),
+        (
+            lambda c: c.trainings["CPCA-1"].config.model.fields.update({"features": -4}),
+            "config.model.fields.features: -4",
+        ),
         (lambda c: c.trainings["CPCA-3"].config.data.update({"batch": 0}), "config.data.batch: 0"),
     ],
 )
