@@ -4,6 +4,7 @@ All are read by one other process, which measures each.
 """
 
 import gzip
+import os
 import pickle
 import struct
 import sys
@@ -134,6 +135,12 @@ def _dicom(tmp_path):
     for reader in ("header", "slice"):
         path = _deflated(tmp_path / f"deflated {reader}", 1 << 28)
         yield f"deflated {reader}", reader, path, "inflates to more than"
+    path = fake_dicom.save(fake_dicom.ct_slice(IMAGE), tmp_path / "endless")
+    data = path.read_bytes()
+    head = struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF)
+    path.write_bytes(data[: data.index(struct.pack("<HH", 0x7FE0, 0x0010))] + head)
+    os.truncate(path, 1 << 32)  # takes no room on the disk
+    yield "pixels without end", "slice", path, "needs more than"
 
 
 def _nifti(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from cpca_jax.denoising.denoiser import load_run
-from cpca_jax.errors import CheckpointError, ConfigError, StoreError
+from cpca_jax.errors import CheckpointError, ConfigError, OutputError, StoreError
 from cpca_jax.evaluation import case_figure, comparison, report
 from cpca_jax.evaluation.scoring import SliceScore
 from cpca_jax.training import loop
@@ -94,6 +94,15 @@ def test_what_cannot_be_is_said_before_anything_is_written(store, tmp_path, choi
         )
     assert said in str(raised.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_shows_patients_is_for_the_owner_and_outside_the_inputs(store, tmp_path):
+    comparison.compare([], store, tmp_path / "out", comparison.EvaluationOptions(**QUICK))
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
+    for output, runs in ((store / "out", []), (tmp_path / "run" / "out", [tmp_path / "run"])):
+        with pytest.raises(OutputError, match="out: lies in the input"):
+            comparison.compare(runs, store, output, comparison.EvaluationOptions(**QUICK))
+        assert not output.exists()
 
 
 def test_a_missing_run_is_named(store, tmp_path):

@@ -163,6 +163,15 @@ def test_a_truncated_file_is_refused(tmp_path):
         nifti.read_nifti(packed)
 
 
+def test_what_the_reader_mends_is_not_printed(tmp_path, caplog):
+    path = write(tmp_path / "a.nii", body(), affine(LPS))
+    data = bytearray(path.read_bytes())
+    data[254:256] = (9999).to_bytes(2, "little")  # sform_code
+    path.write_bytes(data)
+    nifti.read_geometry(path)
+    assert not caplog.records
+
+
 def test_an_affine_without_a_volume_is_refused(tmp_path):
     path = write(tmp_path / "a.nii", body(), affine(LPS))
     header = nibabel.load(path).header.copy()
