@@ -17,7 +17,7 @@ from cpca_jax.denoising.denoiser import Denoiser
 from cpca_jax.denoising.dicom_series import Shown
 from cpca_jax.errors import OutputError
 from cpca_jax.runtime import files, logs
-from cpca_jax.runtime.small_files import read_small
+from cpca_jax.runtime.files import read_small
 
 # The outcome of a series, as summary.json states it.
 Record = dict[str, Any]

@@ -23,7 +23,7 @@ from cpca_jax.errors import CheckpointError
 from cpca_jax.runs import manifest
 from cpca_jax.runs.manifest import Manifest
 from cpca_jax.runtime import files, logs
-from cpca_jax.runtime.small_files import read_small
+from cpca_jax.runtime.files import read_small
 from cpca_jax.types import Params, Say
 
 FOLDER, CONFIG = "checkpoints", "config.json"

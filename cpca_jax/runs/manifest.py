@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from cpca_jax.errors import CheckpointError
+from cpca_jax.runtime.files import read_small
 
 NAME = "manifest.json"
 _DIGEST = "digest"
-# No manifest of a sound checkpoint comes near this size.
-_MOST_BYTES = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +59,8 @@ def read(folder: Path) -> Manifest:
             step than the folder's name says. The message is a predicate without a subject.
     """
     try:
-        with (folder / NAME).open("rb") as stream:
-            written = json.loads(stream.read(_MOST_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
+        written = json.loads(read_small(folder / NAME, error=CheckpointError))
+    except (CheckpointError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError("its manifest is missing or unreadable") from error
     if not _is_one(written):
         raise CheckpointError("its manifest does not have the form of one")

@@ -18,6 +18,8 @@ from cpca_jax.errors import InputError, OutputError, TakenError
 
 # Error numbers of a system or of a network share that cannot flush a folder's names to the disk.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS}
+# The most bytes of a text that is read whole: far beyond any list of patients or of settings.
+MOST_TEXT_BYTES = 2**26
 
 # The bytes of its own name that a hidden name keeps.
 _LONGEST = 200
@@ -219,6 +221,41 @@ def is_special(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
+def require_file(path: Path, *, error: type[InputError]) -> None:
+    """Refuse a path that leads to nothing, to a folder, or to what may block a reader.
+
+    Raises:
+        InputError: an `error` that says which.
+    """
+    if is_special(path):
+        raise error(_special(path))
+    if path.is_dir():
+        raise error(f"{path.name}: is a folder, must be a file")
+    if not path.is_file():
+        raise error(f"{path.name}: no such file")
+
+
+def read_small(path: Path, *, error: type[InputError], most: int = MOST_TEXT_BYTES) -> bytes:
+    """Read a file.
+
+    Args:
+        path: the file.
+        error: the class of the error to raise.
+        most: the most bytes that such a file may have.
+
+    Raises:
+        InputError: an `error`; the file is larger, or is a named pipe, a socket or a device.
+        OSError: the file cannot be read.
+    """
+    if is_special(path):
+        raise error(_special(path))
+    with path.open("rb") as stream:
+        content = stream.read(most + 1) if path.stat().st_size <= most else b""
+        if len(content) > most or path.stat().st_size > most:
+            raise error(f"{path.name}: has more than {most} bytes, must have {most} at most")
+    return content
+
+
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
@@ -239,3 +276,7 @@ def _linked(partial: Path, path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _special(path: Path) -> str:
+    return f"{path.name}: is a pipe or a device, must be a file"

@@ -13,7 +13,7 @@ from typing import NamedTuple, TextIO
 
 from cpca_jax.errors import InputError
 from cpca_jax.runtime import files, logs
-from cpca_jax.runtime.small_files import read_small
+from cpca_jax.runtime.files import read_small
 from cpca_jax.types import Say
 
 Row = dict[str, float]

@@ -16,7 +16,7 @@ from cpca_jax.models import count_weights
 from cpca_jax.runs import checkpoints, config, saving
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runtime import files, logs
-from cpca_jax.runtime.small_files import read_small
+from cpca_jax.runtime.files import read_small
 from cpca_jax.training.experiment import build_networks
 from cpca_jax.training.networks import create_state, new_player, state_shapes
 from cpca_jax.training.optim import optimisers

@@ -21,7 +21,7 @@ from cpca_jax.errors import ConfigError, OutputError, WeightsError
 from cpca_jax.models import vgg
 from cpca_jax.objectives.perceptual import SOURCES, FeatureSpec
 from cpca_jax.registry import pick
-from cpca_jax.runtime.small_files import require_file
+from cpca_jax.runtime.files import require_file
 from cpca_jax.weights.downloads import DOWNLOADS, download, is_published
 from cpca_jax.weights.torch_pickles import AllowListUnpickler
 from cpca_jax.weights.vgg_files import read_arrays, write_npz

@@ -15,7 +15,7 @@ import numpy as np
 
 from cpca_jax import trees
 from cpca_jax.errors import WeightsError
-from cpca_jax.runtime.small_files import require_file
+from cpca_jax.runtime.files import require_file
 from cpca_jax.types import Params
 from cpca_jax.weights.array_files import Budget, read_npz, read_safetensors
 from cpca_jax.weights.torch_names import CONVENTIONS, OWN, Convention

@@ -8,8 +8,8 @@ from cpca_jax.data.collections.sidecar import read_sidecar
 from cpca_jax.data.collections.splits import _read as read_split_file
 from cpca_jax.data.store import manifest
 from cpca_jax.errors import ConfigError, InputError, StoreError, VolumeError, WeightsError
+from cpca_jax.runtime.files import read_small
 from cpca_jax.runtime.run_log import read_lines
-from cpca_jax.runtime.small_files import read_small
 from cpca_jax.training.conversion import _read_names as read_names
 from cpca_jax.weights.torch_import import read_state
 

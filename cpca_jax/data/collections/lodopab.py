@@ -25,7 +25,7 @@ from cpca_jax.data.listing import Listing
 from cpca_jax.data.scan import FoundScans, ScanFacts, Track
 from cpca_jax.errors import VolumeError
 from cpca_jax.runtime import hdf5_files
-from cpca_jax.runtime.small_files import read_small
+from cpca_jax.runtime.files import read_small
 from cpca_jax.types import VolumeHU
 from cpca_jax.units import whole_hu
 

@@ -7,7 +7,6 @@ left. A written file has the order, affine and scaling of its source again.
 """
 
 import dataclasses
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,6 @@ from cpca_jax.data.collections.hounsfield import require_hu
 from cpca_jax.data.collections.nifti_claims import require_held, require_sound_start
 from cpca_jax.errors import VolumeError
 from cpca_jax.runtime.files import whole_path
-
-# nibabel prints what it mends in a header, line by line; what matters here is checked here.
-logging.getLogger("nibabel.global").setLevel(logging.CRITICAL + 1)
 
 SUFFIXES = (".nii.gz", ".nii")
 _RANGE = np.iinfo(np.int16)

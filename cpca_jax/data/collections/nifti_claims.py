@@ -6,12 +6,16 @@ number. A compressed file of a kilobyte may claim gigabytes of each.
 
 import gzip
 import io
+import logging
 import math
 import struct
 from pathlib import Path
 from typing import NamedTuple
 
 from cpca_jax.errors import VolumeError
+
+# nibabel prints what it mends in a header, line by line; what matters here is checked here.
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL + 1)
 
 # The size that needs no judgement: 64 MiB.
 _SMALL = 1 << 26

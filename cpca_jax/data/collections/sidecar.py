@@ -16,7 +16,7 @@ from typing import Any
 from cpca_jax.data import folders
 from cpca_jax.data.scan import plain_kernel
 from cpca_jax.errors import VolumeError
-from cpca_jax.runtime.small_files import read_small
+from cpca_jax.runtime.files import read_small
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

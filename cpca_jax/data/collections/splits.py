@@ -10,7 +10,7 @@ from cpca_jax.data.collections import pairs
 from cpca_jax.data.collections.published import SPLITS_BY_NAME
 from cpca_jax.data.scan import Scan
 from cpca_jax.errors import ConfigError
-from cpca_jax.runtime.small_files import read_small
+from cpca_jax.runtime.files import read_small
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy as np
 from cpca_jax.data.collections.pairs import SPLITS
 from cpca_jax.data.scan import PLACEMENTS, Placement
 from cpca_jax.errors import StoreError
-from cpca_jax.runtime.small_files import read_small
+from cpca_jax.runtime.files import read_small
 
 FORMAT = "cpca_jax store"
 VERSION = 3
