@@ -14,7 +14,7 @@ from ml_collections import ConfigDict, config_flags
 from cpca_jax import configs
 from cpca_jax.errors import DivergedError, InputError, StoppedError
 from cpca_jax.programs import usage
-from cpca_jax.runtime import addresses, logs, memory, plugins, signals
+from cpca_jax.runtime import accelerators, addresses, logs, memory, plugins, signals
 
 DONE, BUG, BAD_INPUT, DIVERGED = 0, 1, 2, 3
 STOPPED, INTERRUPTED = signals.STOPPED, signals.INTERRUPTED
@@ -195,9 +195,10 @@ def _quiet_libraries() -> None:
     import logging
 
     # XLA on CPUs logs an error for each program that it takes from its cache, because it misses
-    # "features" of the machine that are only hints (+prefer-no-gather). What fails, raises.
-    cached = "JAX_COMPILATION_CACHE_DIR" in os.environ
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if cached else "2")
+    # "features" of the machine that are only hints (+prefer-no-gather). What fails, raises. On
+    # accelerators, errors of drivers are shown.
+    noisy = "JAX_COMPILATION_CACHE_DIR" in os.environ and accelerators.on_cpu(os.environ)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if noisy else "2")
     for name in ("absl", "orbax", "jax._src.xla_bridge"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # Programs have their own flags; absl's logging warns as long as its global flags are unparsed.

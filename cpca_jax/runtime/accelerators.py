@@ -11,7 +11,7 @@ from cpca_jax.runtime import logs
 # Kinds of accelerators by the patterns of their device files, with what to install.
 _DEVICES = (
     ("an NVIDIA GPU", ("nvidia[0-9]*",), 'pip install "jax[cuda12]" or "jax[cuda13]"'),
-    ("an AMD GPU", ("kfd",), 'pip install "jax[rocm7-local]"'),
+    ("an AMD GPU", ("kfd",), "install JAX for ROCm as its documentation says"),
     ("a TPU", ("accel[0-9]*", "vfio/[0-9]*"), 'pip install "jax[tpu]"'),
 )
 _HIDING = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
@@ -47,6 +47,12 @@ def check(environment: Mapping[str, str], *, devices: Path = Path("/dev")) -> st
     if backend != "cpu" or chosen:
         return None
     return unused(environment, devices=devices)
+
+
+def on_cpu(environment: Mapping[str, str], *, devices: Path = Path("/dev")) -> bool:
+    """Tell whether JAX will compute on the CPU: by choice, or because there is nothing else."""
+    chosen = environment.get("JAX_PLATFORMS", "")
+    return chosen == "cpu" or (not chosen and unused(environment, devices=devices) is None)
 
 
 def unused(environment: Mapping[str, str], *, devices: Path) -> str | None:

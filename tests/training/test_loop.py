@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import jax
@@ -13,7 +14,7 @@ import pytest
 import tiny
 from conftest import CHECKOUT
 
-from cpca_jax.errors import CheckpointError, ConfigError, InputError
+from cpca_jax.errors import CheckpointError, ConfigError, InputError, StoppedError
 from cpca_jax.programs import launch
 from cpca_jax.runs import checkpoints, config
 from cpca_jax.runtime import locks, run_log
@@ -184,3 +185,35 @@ def test_transfer_from_a_run_without_critic_warms_one_up(store, tmp_path, capsys
     said = capsys.readouterr().out
     assert "critic: from scratch (the 2D run had none)" in said
     assert "critic warm-up: 2 steps of 2 updates" in said
+
+
+def test_a_worker_thread_trains_without_handlers(store, reference, tmp_path):
+    """As a notebook or a server does it; signals are for the main thread to hear."""
+    run, failures = tmp_path / "run", []
+
+    def work():
+        try:
+            loop.train(tiny.configuration(store, train__steps=2), run)
+        except BaseException as error:
+            failures.append(error)
+
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    thread = threading.Thread(target=work)
+    thread.start()
+    while thread.is_alive():
+        assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
+        thread.join(0.05)
+    assert failures == []
+    assert checkpoints.sound_step(run) == 2
+
+
+def test_a_stop_ends_a_sweep(store, tmp_path, monkeypatch):
+    """A loop over trainings must not go on with the next one, so a stop is an error."""
+    finished = []
+    monkeypatch.setattr(loop._Training, "_asked", lambda self, done: done == 2)
+    with pytest.raises(StoppedError, match="first: stopped at step 2 as asked"):
+        for name in ("first", "second"):
+            finished.append(loop.train(tiny.configuration(store), tmp_path / name))
+    assert finished == []
+    assert not (tmp_path / "second").exists()
+    assert checkpoints.sound_step(tmp_path / "first") == 2
