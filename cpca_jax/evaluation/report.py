@@ -156,7 +156,8 @@ def _label(axes: Axes, title: str, across: str) -> None:
     axes.set_title(title)
     axes.set_xlabel(across)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=9)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=9)
 
 
 def _usual(lines: Sequence[Mapping[str, Any]], metric: str) -> list[float]:

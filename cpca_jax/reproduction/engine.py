@@ -22,6 +22,8 @@ from cpca_jax.runtime import files
 from cpca_jax.types import Say
 
 DONE = "done.json"
+# No stage takes thirty years.
+_LONGEST_SECONDS = 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +83,12 @@ class Plan:
     def seconds_taken(self, name: str) -> float | None:
         """Return the time that a stage took; None while it is not done."""
         try:
-            taken: float = json.loads((self.folder(name) / DONE).read_text())["seconds"]
-        except (OSError, ValueError, KeyError, TypeError):
+            record = json.loads((self.folder(name) / DONE).read_bytes())
+        except (OSError, ValueError, RecursionError):
             return None
-        return taken
+        taken = record.get("seconds") if isinstance(record, dict) else None
+        is_time = type(taken) in {int, float} and 0 <= taken < _LONGEST_SECONDS
+        return float(taken) if is_time else None
 
     def chosen(self, only: Sequence[str] = ()) -> list[str]:
         """Return the named stages and all that they need, in order; without names, all stages.

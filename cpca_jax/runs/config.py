@@ -106,7 +106,9 @@ def to_json(experiment: Experiment) -> str:
 
 def _as_today(written: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a configuration in today's form, whichever version wrote it."""
-    if not {"stages", "hardest"} & {*written.get("train", ()), *written.get("data", ())}:
+    groups = [written.get(name) for name in ("train", "data")]
+    keys = {key for group in groups if isinstance(group, Mapping) for key in group}
+    if not {"stages", "hardest"} & keys:
         return written
     from cpca_jax.runs import older
 

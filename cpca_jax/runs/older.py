@@ -38,7 +38,8 @@ def config(written: Mapping[str, Any]) -> dict[str, Any]:
     parts = {
         name: dict(part) if isinstance(part, Mapping) else part for name, part in written.items()
     }
-    if "train" in parts and "data" in parts and "model" in parts:
+    # What is no mapping is refused by its name later.
+    if all(isinstance(parts.get(name), dict) for name in ("train", "data", "model")):
         parts["train"].pop("stages", None)
         hardest = parts["data"].pop("hardest", 1.0)
         if parts["model"].get("name") == "cascade" and hardest != 1.0:

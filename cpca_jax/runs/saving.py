@@ -1,5 +1,6 @@
 """Saving and restoring the whole state of a training; `checkpoints` reads what denoising needs."""
 
+import contextlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,8 +74,16 @@ def save(
     older_ones = [old for old in steps(run) if old < step and problem(run, old) is None]
     for old in older_ones[: max(len(older_ones) - keep + 1, 0)]:
         if not keep_every or old % keep_every:
-            shutil.rmtree(folder / str(old), ignore_errors=True)
+            _remove(folder / str(old))
     return final
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint under another name: killed meanwhile, it is no damaged checkpoint."""
+    hidden = folder.with_name(f".{folder.name}.old.partial")
+    with contextlib.suppress(OSError):
+        folder.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def broken(state: TrainState) -> list[str]:

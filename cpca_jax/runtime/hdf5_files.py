@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from cpca_jax.errors import InputError
+
 # Numbers of CT images and of networks are never packed more tightly than this.
 TIGHTEST = 64
 # The size in bytes that needs no judgement.
@@ -22,12 +24,18 @@ def opened(path: Path) -> Iterator[Any]:
     """Open a file for reading.
 
     Raises:
-        OSError: it is no HDF5 file.
+        OSError: it is no HDF5 file, or what is read of it within the block is damaged.
     """
     import h5py
 
-    with h5py.File(path, "r") as file:
-        yield file
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (InputError, MemoryError):
+        raise
+    # The library has an error of nearly any kind for a damaged byte.
+    except Exception as error:
+        raise OSError(f"{path.name}: {type(error).__name__}") from error
 
 
 def fault(file: Any, name: str) -> str:

@@ -1,5 +1,6 @@
 """Output to the console: lines and progress bars. `run_log` writes what stays on disk."""
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,8 @@ T = TypeVar("T")
 _console = Console(highlight=False, soft_wrap=True)
 # Without a terminal, a line replaces the bar this often.
 _LINE_EVERY_SECONDS = 15.0
+# A word longer than any name of a file is a value that is wrong; its beginning shows which.
+_LONG_WORD = re.compile(r"(\S{80})\S{300,}")
 
 
 def silence() -> None:
@@ -132,4 +135,5 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
 
 def complain(message: str) -> None:
     """Print one line to standard error."""
-    print(escaped(message), file=sys.stderr)
+    short = _LONG_WORD.sub(r"\1...", message)
+    print(escaped(short), file=sys.stderr)

@@ -138,7 +138,8 @@ class ArrayScan(abc.ABC):
         volume, ends = np.empty(self.shape, np.int16), np.empty((len(stored), 2))
         # Slice by slice, because a float64 copy would be four times the volume.
         for z, values in enumerate(stored):
-            hu = values.astype(np.float64) * slope + intercept
+            with np.errstate(all="ignore"):  # what overflows is not finite, and is refused below
+                hu = values.astype(np.float64) * slope + intercept
             ends[z] = hu.min(), hu.max()
             if np.isfinite(ends[z]).all():
                 volume[z] = whole_hu(hu)

@@ -7,6 +7,8 @@ left. A written file has the order, affine and scaling of its source again.
 """
 
 import dataclasses
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,10 @@ from cpca_jax.data.collections.hounsfield import require_hu
 from cpca_jax.data.collections.nifti_claims import require_held, require_sound_start
 from cpca_jax.errors import VolumeError
 from cpca_jax.runtime.files import whole_path
+
+# Every oddity of a header, which nibabel would print: what matters is refused or told here.
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL + 1)
+warnings.filterwarnings("ignore", module=r"nibabel\b")
 
 SUFFIXES = (".nii.gz", ".nii")
 _RANGE = np.iinfo(np.int16)
@@ -255,8 +261,9 @@ def _scaled(
                 whole[row] = values.astype(np.int64) * int(slope) + int(inter)
             return whole
     scaled = np.empty(stored.shape, np.float32)
-    for row, values in enumerate(stored):
-        scaled[row] = values.astype(np.float64) * slope + inter
+    with np.errstate(all="ignore"):  # what overflows is not finite, and is refused
+        for row, values in enumerate(stored):
+            scaled[row] = values.astype(np.float64) * slope + inter
     return scaled
 
 

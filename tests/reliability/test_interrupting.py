@@ -1,0 +1,153 @@
+"""A kill at any moment loses nothing: the same command completes the work, and nothing else stays.
+
+A moment is a number of operations on files, drawn from a generator whose key is the job's name.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zlib
+from pathlib import Path
+
+import jobs
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+SCRIPT = Path(__file__).with_name("interrupting.py")
+KILLS, TIMED_KILLS, FULL_DISKS = 16, 4, 12
+SIGKILLED = -9
+# What may stay: the lock of a finished store, which holds nobody off, and what was half written,
+# under a hidden name.
+HARMLESS = re.compile(r"\.store\.lock|(.*/)?\.[^/]*partial.*")
+
+
+class Jobs:
+    """Runs jobs in processes of their own, each in a new folder below one."""
+
+    def __init__(self, process, folder):
+        self._process, self._folder, self._number = process, folder, 0
+        self._wholes = {}
+
+    def new_folder(self):
+        self._number += 1
+        folder = self._folder / f"{self._number:04d}"
+        folder.mkdir()
+        return folder
+
+    def run(self, job, folder, *, how="", at=0, seconds=0.0):
+        given = self._folder / job
+        request = {"job": job, "given": str(given), "folder": str(folder)}
+        request |= {"how": how, "at": at, "seconds": seconds}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def whole(self, job):
+        """Return the answer and the content of a run that nothing disturbs."""
+        if job not in self._wholes:
+            (self._folder / job).mkdir()
+            jobs.JOBS[job].given(self._folder / job)
+            folder = self.new_folder()
+            answer = self.run(job, folder)
+            assert answer["code"] == 0, answer["err"]
+            self._wholes[job] = answer, jobs.content(folder)
+        return self._wholes[job]
+
+
+@contextlib.contextmanager
+def served(folder):
+    with subprocess.Popen(
+        [sys.executable, SCRIPT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        yield Jobs(process, folder)
+        process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def runs():
+    fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=fast) as folder, served(Path(folder)) as runs:
+        yield runs
+
+
+def moments(job, count, operations):
+    """Return ascending numbers of operations, the same in every run."""
+    random = np.random.Generator(np.random.Philox(key=[zlib.crc32(job.encode()), 0]))
+    chosen = random.choice(np.arange(1, operations + 1), min(count, operations), replace=False)
+    return sorted(chosen.tolist())
+
+
+def differences(folder, whole):
+    found = jobs.content(folder)
+    names = sorted(found.keys() | whole.keys())
+    wrong = [name for name in names if found.get(name) != whole.get(name)]
+    return [name for name in wrong if not HARMLESS.fullmatch(name)]
+
+
+def fault_after(runs, job, **disturbance):
+    """Disturb a run, run the same command again, and return what is not as it must be."""
+    _, whole = runs.whole(job)
+    folder = runs.new_folder()
+    disturbed = runs.run(job, folder, **disturbance)
+    again = runs.run(job, folder)
+    faults = [f"{job} {disturbance}: {name} differs" for name in differences(folder, whole)]
+    # A store that was complete is refused as every finished one is.
+    finished = again["code"] == 2 and "is not empty" in again["err"]
+    if again["code"] != 0 and not finished:
+        faults.append(f"{job} {disturbance}: then ends with {again['code']}: {again['err'][-500:]}")
+    if disturbance["how"] == "full" and disturbed["code"] != 0:
+        lines = disturbed["err"].splitlines()
+        if disturbed["code"] != 2 or len(lines) != 1:
+            faults.append(
+                f"{job} {disturbance}: full disk ends with {disturbed['code']} in {len(lines)} "
+                f"lines: {disturbed['err'][-500:]}"
+            )
+    shutil.rmtree(folder)
+    return faults
+
+
+def kill(runs, job, count):
+    operations = runs.whole(job)[0]["operations"]
+    chosen = moments(job, count, operations)
+    return [fault for at in chosen for fault in fault_after(runs, job, how="kill", at=at)]
+
+
+def require_none(faults):
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize(("job", "count"), [("prepare", 3), ("denoise", 3), ("train", 2)])
+def test_a_killed_command_goes_on(runs, job, count):
+    require_none(kill(runs, job, count))
+
+
+@pytest.mark.reliability
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("job", jobs.JOBS)
+def test_commands_killed_at_many_moments_go_on(runs, job):
+    faults = kill(runs, job, KILLS)
+    # What has run before compiles nothing, so its time is that of the work itself.
+    seconds = runs.run(job, runs.new_folder())["seconds"]
+    for part in range(1, TIMED_KILLS + 1):
+        at = seconds * part / (TIMED_KILLS + 1)
+        faults += fault_after(runs, job, how="kill", seconds=at)
+    require_none(faults)
+
+
+@pytest.mark.reliability
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("job", jobs.JOBS)
+def test_a_full_disk_costs_a_sentence_and_nothing_else(runs, job):
+    operations = runs.whole(job)[0]["operations"]
+    chosen = moments(f"{job} on a full disk", FULL_DISKS, operations)
+    require_none([f for at in chosen for f in fault_after(runs, job, how="full", at=at)])
