@@ -86,7 +86,7 @@ class Plan:
             record = json.loads((self.folder(name) / DONE).read_bytes())
         except (OSError, ValueError, RecursionError):
             return None
-        taken = record.get("seconds") if isinstance(record, dict) else None
+        taken: Any = record.get("seconds") if isinstance(record, dict) else None
         is_time = type(taken) in {int, float} and 0 <= taken < _LONGEST_SECONDS
         return float(taken) if is_time else None
 

@@ -205,5 +205,5 @@ if __name__ == "__main__":
     else:
         signal.signal(signal.SIGALRM, _wait)
         fuzzer = Fuzzer(sys.argv[1], Path(sys.argv[3]))
-        print("the mutant:", shutil.move(fuzzer.make(int(sys.argv[2])), fuzzer.folder / "mutant"))
-        print(fuzzer.judge(int(sys.argv[2])))
+        made = shutil.move(fuzzer.make(int(sys.argv[2])), fuzzer.folder / "mutant")
+        sys.stdout.write(f"the mutant: {made}\n{fuzzer.judge(int(sys.argv[2]))}\n")

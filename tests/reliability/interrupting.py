@@ -44,7 +44,7 @@ class Counter:
 
     def _changes(self, event, arguments):
         if event == "open":
-            path, mode, flags = arguments
+            path, _, flags = arguments
             writes = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
             return writes and isinstance(path, str | bytes | os.PathLike) and self._inside(path)
         # Names relative to an open folder come from the removal of a tree.

@@ -7,8 +7,6 @@ left. A written file has the order, affine and scaling of its source again.
 """
 
 import dataclasses
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,6 @@ from cpca_jax.data.collections.hounsfield import require_hu
 from cpca_jax.data.collections.nifti_claims import require_held, require_sound_start
 from cpca_jax.errors import VolumeError
 from cpca_jax.runtime.files import whole_path
-
-# Every oddity of a header, which nibabel would print: what matters is refused or told here.
-logging.getLogger("nibabel.global").setLevel(logging.CRITICAL + 1)
-warnings.filterwarnings("ignore", module=r"nibabel\b")
 
 SUFFIXES = (".nii.gz", ".nii")
 _RANGE = np.iinfo(np.int16)

@@ -17,6 +17,10 @@ from cpca_jax.errors import VolumeError
 # nibabel prints what it mends in a header, line by line; what matters here is checked here.
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL + 1)
 
+# nibabel prints each oddity of a header; what matters is refused or told here and in `nifti`.
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL + 1)
+warnings.filterwarnings("ignore", module=r"nibabel\b")
+
 # The size that needs no judgement: 64 MiB.
 _SMALL = 1 << 26
 # Deflate packs at most 1032 bytes into one.
