@@ -135,6 +135,11 @@ def _row(text: bytes) -> Row | None:
         return None
     if not isinstance(written, dict) or type(written.get("step")) is not int:
         return None
-    if not all(value is None or type(value) in {int, float} for value in written.values()):
+    if not all(value is None or _is_number(value) for value in written.values()):
         return None
     return {key: math.nan if value is None else value for key, value in written.items()}
+
+
+def _is_number(value: object) -> bool:
+    """Tell whether a value is one that a curve can show; JSON's integers have no limit."""
+    return type(value) is float or (type(value) is int and abs(value) < 1 << 63)

@@ -9,6 +9,7 @@ import io
 import logging
 import math
 import struct
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 

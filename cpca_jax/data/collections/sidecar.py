@@ -8,7 +8,7 @@ Every key is optional.
 
 import dataclasses
 import json
-import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ def _text(path: Path, key: str, said: dict[str, Any]) -> str:
 
 
 def _number(path: Path, key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if type(value) not in {int, float} or not abs(value) <= sys.float_info.max:
         raise VolumeError(f"{path.name}: {key} must be a finite number")
     return float(value)
 
