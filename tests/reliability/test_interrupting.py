@@ -3,9 +3,12 @@
 A moment is a number of operations on files, drawn from a generator whose key is the job's name.
 """
 
+import concurrent.futures
 import contextlib
+import itertools
 import json
 import os
+import queue
 import re
 import shutil
 import subprocess
@@ -20,7 +23,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
 SCRIPT = Path(__file__).with_name("interrupting.py")
-KILLS, TIMED_KILLS, FULL_DISKS = 16, 4, 12
+SERVERS, KILLS, TIMED_KILLS, FULL_DISKS = 2, 16, 4, 12
 SIGKILLED = -9
 # What may stay: the lock of a finished store, which holds nobody off, and what was half written,
 # under a hidden name.
@@ -30,13 +33,14 @@ HARMLESS = re.compile(r"\.store\.lock|(.*/)?\.[^/]*partial.*")
 class Jobs:
     """Runs jobs in processes of their own, each in a new folder below one."""
 
-    def __init__(self, process, folder):
-        self._process, self._folder, self._number = process, folder, 0
-        self._wholes = {}
+    def __init__(self, processes, folder):
+        self._folder, self._numbers, self._wholes = folder, itertools.count(), {}
+        self._free = queue.SimpleQueue()
+        for process in processes:
+            self._free.put(process)
 
     def new_folder(self):
-        self._number += 1
-        folder = self._folder / f"{self._number:04d}"
+        folder = self._folder / f"{next(self._numbers):04d}"
         folder.mkdir()
         return folder
 
@@ -44,9 +48,12 @@ class Jobs:
         given = self._folder / job
         request = {"job": job, "given": str(given), "folder": str(folder)}
         request |= {"how": how, "at": at, "seconds": seconds}
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        process = self._free.get()
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+        answer = json.loads(process.stdout.readline())
+        self._free.put(process)
+        return answer
 
     def whole(self, job):
         """Return the answer and the content of a run that nothing disturbs."""
@@ -61,7 +68,7 @@ class Jobs:
 
 
 @contextlib.contextmanager
-def served(folder):
+def served():
     with subprocess.Popen(
         [sys.executable, SCRIPT],
         stdin=subprocess.PIPE,
@@ -69,15 +76,16 @@ def served(folder):
         stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
-        yield Jobs(process, folder)
+        yield process
         process.stdin.close()
 
 
 @pytest.fixture(scope="module")
 def runs():
     fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=fast) as folder, served(Path(folder)) as runs:
-        yield runs
+    with tempfile.TemporaryDirectory(dir=fast) as folder, contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(served()) for _ in range(SERVERS)]
+        yield Jobs(servers, Path(folder))
 
 
 def moments(job, count, operations):
@@ -116,10 +124,16 @@ def fault_after(runs, job, **disturbance):
     return faults
 
 
-def kill(runs, job, count):
+def faults_of(runs, job, disturbances):
+    """Return the faults after each of several disturbances, two at a time."""
+    with concurrent.futures.ThreadPoolExecutor(SERVERS) as pool:
+        found = pool.map(lambda one: fault_after(runs, job, **one), disturbances)
+        return [fault for faults in found for fault in faults]
+
+
+def kills(runs, job, count):
     operations = runs.whole(job)[0]["operations"]
-    chosen = moments(job, count, operations)
-    return [fault for at in chosen for fault in fault_after(runs, job, how="kill", at=at)]
+    return [{"how": "kill", "at": at} for at in moments(job, count, operations)]
 
 
 def require_none(faults):
@@ -128,20 +142,19 @@ def require_none(faults):
 
 @pytest.mark.parametrize(("job", "count"), [("prepare", 3), ("denoise", 3)])
 def test_a_killed_command_goes_on(runs, job, count):
-    require_none(kill(runs, job, count))
+    require_none(faults_of(runs, job, kills(runs, job, count)))
 
 
 @pytest.mark.reliability
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("job", jobs.JOBS)
 def test_commands_killed_at_many_moments_go_on(runs, job):
-    faults = kill(runs, job, KILLS)
+    disturbances = kills(runs, job, KILLS)
     # What has run before compiles nothing, so its time is that of the work itself.
     seconds = runs.run(job, runs.new_folder())["seconds"]
     for part in range(1, TIMED_KILLS + 1):
-        at = seconds * part / (TIMED_KILLS + 1)
-        faults += fault_after(runs, job, how="kill", seconds=at)
-    require_none(faults)
+        disturbances.append({"how": "kill", "seconds": seconds * part / (TIMED_KILLS + 1)})
+    require_none(faults_of(runs, job, disturbances))
 
 
 @pytest.mark.reliability
@@ -150,4 +163,4 @@ def test_commands_killed_at_many_moments_go_on(runs, job):
 def test_a_full_disk_costs_a_sentence_and_nothing_else(runs, job):
     operations = runs.whole(job)[0]["operations"]
     chosen = moments(f"{job} on a full disk", FULL_DISKS, operations)
-    require_none([f for at in chosen for f in fault_after(runs, job, how="full", at=at)])
+    require_none(faults_of(runs, job, [{"how": "full", "at": at} for at in chosen]))
