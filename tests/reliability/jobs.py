@@ -116,7 +116,7 @@ def content(folder):
             found[name] = "folder"
         elif path.suffix in {".json", ".jsonl"}:
             lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
-            rows = [_timeless(json.loads(line)) for line in lines]
+            rows = [_timeless(_parsed(line)) for line in lines]
             found[name] = str(rows).replace(str(folder), "")
         elif path.suffix in {".html", ".png"}:
             # A picture made afterwards is of the pixels as they were written.
@@ -128,6 +128,13 @@ def content(folder):
 
 def _is_part_of_checkpoint(path):
     return any(above.parent.name == checkpoints.FOLDER for above in path.parents)
+
+
+def _parsed(text):
+    try:
+        return json.loads(text)
+    except ValueError:  # half written; whoever compares sees that it differs
+        return text
 
 
 def _timeless(value):
