@@ -4,7 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from cpca_jax.runtime import signals
+from cpca_jax.runtime import signals, streams
 
 # The first line of each program's docstring, repeated here so that listing them imports none.
 PROGRAMS = {
@@ -21,6 +21,7 @@ _BAD_INPUT = 2
 
 def main() -> None:
     """Run the program that the first argument names."""
+    streams.make_lasting()
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in PROGRAMS:
         sys.argv[:2] = [f"{Path(sys.argv[0]).name} {name}"]

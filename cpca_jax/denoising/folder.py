@@ -24,7 +24,7 @@ from cpca_jax.denoising.jobs import DenoisingOptions, files_digest
 from cpca_jax.denoising.outputs import Record
 from cpca_jax.errors import ConfigError, DicomError, InputError
 from cpca_jax.registry import near
-from cpca_jax.runtime import files, logs
+from cpca_jax.runtime import files, logs, partials
 
 Job = Callable[[], Record]
 __all__ = ["DenoisingOptions", "denoise_folder", "name_series", "parse_shard"]
@@ -64,6 +64,7 @@ def denoise_folder(
     if not source.exists():
         raise InputError(f"{source.name} does not exist; --input must be a folder or a NIfTI file")
     files.require_apart(output, [source])
+    partials.remove_leftovers(output, recursive=True)
     listed = list_files(source)
     volumes = nifti_file.find_volumes(source, listed)
     found = None

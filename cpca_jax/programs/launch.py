@@ -14,7 +14,16 @@ from ml_collections import ConfigDict, config_flags
 from cpca_jax import configs
 from cpca_jax.errors import DivergedError, InputError, StoppedError
 from cpca_jax.programs import usage
-from cpca_jax.runtime import accelerators, addresses, logs, memory, plugins, signals
+from cpca_jax.runtime import (
+    accelerators,
+    addresses,
+    circumstances,
+    logs,
+    memory,
+    plugins,
+    signals,
+    streams,
+)
 
 DONE, BUG, BAD_INPUT, DIVERGED = 0, 1, 2, 3
 STOPPED, INTERRUPTED = signals.STOPPED, signals.INTERRUPTED
@@ -147,13 +156,10 @@ def run(program: Program, main: Callable[[], None]) -> None:
 
     The exit code 3 is that of a training that diverged. The exit codes 75, stopped as asked by a
     signal, and 130, interrupted by Ctrl-C before there was anything to save, mean that the same
-    command continues. Bad input and a divergence give one line on standard error; `--debug` adds
-    the traceback.
+    command continues. Bad input, a divergence and circumstances outside the program (a full disk,
+    no permission, no memory) give one line on standard error; `--debug` adds the traceback.
     """
-    if any(argument in {"--help", "-h", "-help"} for argument in sys.argv[1:]):
-        call = Path(sys.argv[0]).name
-        logs.show(usage.text(call, program.text, program.flags, program.config))
-        sys.exit(DONE)
+    streams.make_lasting()
     _quiet_libraries()
     memory.keep_freed(os.environ)
     with signals.exit_codes():
@@ -163,17 +169,32 @@ def run(program: Program, main: Callable[[], None]) -> None:
 
 def _run(program: Program, main: Callable[[], None]) -> None:
     try:
-        refuse_broken_jax(importlib.metadata.version("jax"))
-        program.parse(sys.argv)
-        main()
+        if any(argument in {"--help", "-h", "-help"} for argument in sys.argv[1:]):
+            _help(program)
+        else:
+            refuse_broken_jax(importlib.metadata.version("jax"))
+            program.parse(sys.argv)
+            main()
     except StoppedError as stopped:
         logs.complain(str(stopped))
         sys.exit(STOPPED)
-    except (InputError, DivergedError) as error:
+    except Exception as error:
+        known = isinstance(error, InputError | DivergedError)
+        told = str(error) if known else circumstances.sentence(error)
+        if told is None:
+            raise
         if program.debug:
             traceback.print_exc()
-        logs.complain(f"error: {' '.join(str(error).split())}")
+        logs.complain(f"error: {' '.join(told.split())}")
         sys.exit(DIVERGED if isinstance(error, DivergedError) else BAD_INPUT)
+    if streams.output_failure():
+        logs.complain(f"warning: {streams.output_failure()}; everything else is done")
+
+
+def _help(program: Program) -> None:
+    call = Path(sys.argv[0]).name
+    logs.show(usage.text(call, program.text, program.flags, program.config))
+    streams.require_output()
 
 
 def refuse_broken_jax(version: str) -> None:

@@ -14,7 +14,7 @@ from absl import flags
 
 from cpca_jax.errors import ConfigError
 from cpca_jax.programs import launch
-from cpca_jax.runtime import logs
+from cpca_jax.runtime import logs, streams
 
 if TYPE_CHECKING:
     from cpca_jax.data.store.reader import Store
@@ -59,6 +59,7 @@ def main() -> None:
     made = _read_scans(output) if reads else _make_phantoms(Path(_OUTPUT.value))
     if made is None:
         logs.say("checked; nothing was written")
+        streams.require_output()
     else:
         logs.say(f"{output}: {len(made.series)} series, fingerprint {made.fingerprint[:12]}")
 

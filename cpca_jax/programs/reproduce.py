@@ -7,7 +7,6 @@ the program and run the same command again: it continues. After a change of the 
 reruns only what depends on the change.
 """
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from absl import flags
 
 from cpca_jax.errors import ConfigError
 from cpca_jax.programs import launch, usage
-from cpca_jax.runtime import accelerators, logs
+from cpca_jax.runtime import accelerators, files, logs, streams
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -50,6 +49,7 @@ def main() -> None:
     if _DRY.value:
         for line in plan.describe(_ONLY.value):
             logs.say(line)
+        streams.require_output()
         return
     inputs.require_features(_CONFIG.value)
     accelerators.warn()
@@ -58,7 +58,8 @@ def main() -> None:
         return
     for path in plan.folder(REPORT).iterdir():
         if path.name != engine.DONE:
-            shutil.copy(path, workdir / path.name)
+            shared = bool(path.stat().st_mode & 0o044)
+            files.write_file(workdir / path.name, path.read_bytes(), shared=shared)
     logs.say(f"done: {workdir / 'report.html'}")
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cpca_jax.errors import ConfigError
-from cpca_jax.runtime import files
+from cpca_jax.runtime import circumstances, files
 from cpca_jax.types import Say
 
 DONE = "done.json"
@@ -131,7 +131,7 @@ class Plan:
                 say(f"[{number}/{len(names)}] {name}: done before")
                 continue
             say(f"[{number}/{len(names)}] {name} -> {folder}")
-            with files.disk_errors(folder.name):
+            with circumstances.disk_errors(folder.name):
                 # For the owner only, because stages may show patients.
                 folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 folder.mkdir(mode=0o700, exist_ok=True)

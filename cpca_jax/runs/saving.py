@@ -1,6 +1,8 @@
 """Saving and restoring the whole state of a training; `checkpoints` reads what denoising needs."""
 
 import contextlib
+import errno
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from cpca_jax import __version__, trees
-from cpca_jax.errors import CheckpointError
+from cpca_jax.errors import CheckpointError, OutputError
 from cpca_jax.runs import manifest, older
 from cpca_jax.runs.checkpoints import (
     CONFIG,
@@ -29,8 +31,26 @@ from cpca_jax.runs.checkpoints import (
 )
 from cpca_jax.runs.manifest import Manifest
 from cpca_jax.runs.state import Player, TrainState
-from cpca_jax.runtime import files
+from cpca_jax.runtime import circumstances, files, partials
 from cpca_jax.types import Params
+
+# Errors of the disk that Orbax and TensorStore quote in errors of other classes.
+_QUOTED = {
+    os.strerror(getattr(errno, name)): getattr(errno, name)
+    for name in [
+        "ENOSPC",
+        "EDQUOT",
+        "EFBIG",
+        "EACCES",
+        "EPERM",
+        "EROFS",
+        "EIO",
+        "ESTALE",
+        "EMFILE",
+        "ENFILE",
+    ]
+    if hasattr(errno, name)
+}
 
 
 def save(
@@ -63,14 +83,14 @@ def save(
     if bad := broken(state):
         raise CheckpointError(f"step {step} is not saved: {bad[0]} is not finite")
     folder = run / FOLDER
-    for left in folder.glob(".*.partial"):  # left by a process that was killed while it saved
-        shutil.rmtree(left, ignore_errors=True)
+    partials.remove_leftovers(folder)
+    _require_space(folder, state, step)
     final = folder / str(step)
     with (
-        files.disk_errors(f"checkpoint {step}"),
+        circumstances.disk_errors(f"checkpoint {step}"),
         files.appearing(final, shared=True, replacing=True) as partial,
     ):
-        _write(partial, state, config, about)
+        _written(partial, state, config, about)
     older_ones = [old for old in steps(run) if old < step and problem(run, old) is None]
     for old in older_ones[: max(len(older_ones) - keep + 1, 0)]:
         if not keep_every or old % keep_every:
@@ -89,6 +109,40 @@ def _remove(folder: Path) -> None:
 def broken(state: TrainState) -> list[str]:
     """Return the names of the leaves of a state that hold a number that is not finite."""
     return not_finite(_items(state))
+
+
+def _require_space(folder: Path, state: TrainState, step: int) -> None:
+    """Require room for a checkpoint before anything is written.
+
+    Raises:
+        OutputError: the disk has less space left than the numbers of the state take.
+    """
+    needed = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(_items(state)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        disk = shutil.disk_usage(folder)
+    except OSError:  # the writing itself will tell
+        return
+    # Some network shares state no sizes at all.
+    if disk.total and disk.free < needed:
+        raise OutputError(
+            f"checkpoint {step}: cannot be written: {disk.free / 1e6:.1f} MB are free on its disk, "
+            f"{needed / 1e6:.1f} MB are needed; free some space there, then run the same command "
+            "again"
+        )
+
+
+def _written(folder: Path, state: TrainState, config: str, about: Mapping[str, str]) -> None:
+    """Fill a checkpoint's folder; an error of the disk that Orbax wraps becomes an OSError."""
+    try:
+        _write(folder, state, config, about)
+    except OSError:
+        raise
+    except Exception as error:  # Orbax and TensorStore raise nearly anything.
+        found = [code for text, code in _QUOTED.items() if text in str(error)]
+        if not found:
+            raise
+        raise OSError(found[0], os.strerror(found[0])) from error
 
 
 def _write(folder: Path, state: TrainState, config: str, about: Mapping[str, str]) -> None:

@@ -1,28 +1,30 @@
 """Files and folders that appear complete or not at all: no other module writes them so.
 
-Everything is written under a hidden name next to its own, flushed to the disk, and renamed.
+Everything is written in a hidden folder next to its place (`partials`), flushed to the disk, and
+renamed. What only writers need is imported where it is used, because readers come here too.
 """
 
 import contextlib
 import errno
 import hashlib
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 from cpca_jax.errors import InputError, OutputError, TakenError
 
+# The name, within a partial folder, of what is being written.
+CONTENT = "content"
 # Error numbers of a system or of a network share that cannot flush a folder's names to the disk.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS}
 # The most bytes of a text that is read whole: far beyond any list of patients or of settings.
 MOST_TEXT_BYTES = 2**26
-
-# The bytes of its own name that a hidden name keeps.
-_LONGEST = 200
+# The end of a name, with its suffixes, that a hidden name keeps.
+_ENDING = 40
 
 
 @contextlib.contextmanager
@@ -44,16 +46,18 @@ def appearing(root: Path, *, shared: bool = False, replacing: bool = False) -> I
         TakenError: `root` exists already.
         OutputError: the disk refuses the folder.
     """
-    partial = root.with_name(f".{_short(root.name)}.{secrets.token_hex(4)}.partial")
-    with disk_errors(root.name):
-        root.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir(mode=0o777 if shared else 0o700)
-    try:
+    from cpca_jax.runtime import circumstances, partials
+
+    disk_errors = circumstances.disk_errors
+    with ExitStack() as stack:
+        with disk_errors(root.name):
+            root.parent.mkdir(parents=True, exist_ok=True)
+            hidden = stack.enter_context(partials.partial_folder(root))
+            partial = hidden / CONTENT
+            partial.mkdir(mode=0o777 if shared else 0o700)
         yield partial
         with disk_errors(root.name):
             publish(partial, root, replacing=replacing)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def publish(partial: Path, root: Path, *, replacing: bool = False) -> None:
@@ -114,18 +118,18 @@ def whole_path(
     Raises:
         InputError: an `error`; the disk refuses the file, or it exists and may not be replaced.
     """
-    partial = path.with_name(f".{secrets.token_hex(4)}.partial.{_short(path.name)}")
-    with disk_errors(path.name, error=error):
+    from cpca_jax.runtime import circumstances, partials
+
+    with circumstances.disk_errors(path.name, error=error):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with partials.partial_folder(path) as hidden:
+            partial = hidden / (CONTENT + "".join(path.suffixes[-2:])[-_ENDING:])
             mode = 0o666 if shared else 0o600
             os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
             yield partial
             sync(partial)
             if replacing or not _linked(partial, path):
                 os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -177,16 +181,6 @@ def require_apart(
     places = [place.parent if place.is_file() else place for place in places]
     if any(absolute.resolve().is_relative_to(place) for place in places):
         raise error(f"{absolute.name}: lies in the input; --output must be outside it")
-
-
-@contextlib.contextmanager
-def disk_errors(name: str, *, error: type[InputError] = OutputError) -> Iterator[None]:
-    """Turn an OSError of the block into an `error` that names the output and the reason."""
-    try:
-        yield
-    except OSError as refusal:
-        reason = refusal.strerror or type(refusal).__name__
-        raise error(f"{name}: cannot be written: {reason}") from refusal
 
 
 def sync(path: Path) -> None:
@@ -260,11 +254,6 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _short(name: str) -> str:
-    """Return the end of a name: file systems take 255 bytes, and a hidden name is longer."""
-    return os.fsencode(name)[-_LONGEST:].decode(errors="ignore")
 
 
 def _linked(partial: Path, path: Path) -> bool:

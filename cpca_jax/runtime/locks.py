@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cpca_jax.errors import InputError
 from cpca_jax.runtime import logs
-from cpca_jax.runtime.files import disk_errors
+from cpca_jax.runtime.circumstances import disk_errors
 from cpca_jax.types import Say
 
 # Error numbers of a file system that has no locks.

@@ -7,12 +7,12 @@ it is named and kept where it is.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from cpca_jax.errors import InputError
-from cpca_jax.runtime import files, logs
+from cpca_jax.runtime import circumstances, files, logs
 from cpca_jax.runtime.files import read_small
 from cpca_jax.types import Say
 
@@ -45,23 +45,31 @@ class RunLog:
         self._folder, self._first_step = folder, first_step
         self._files: dict[str, TextIO] = {}
         purge = first_step + 1 if first_step else None
-        self._events = SummaryWriter(str(folder / "events"), purge_step=purge)
+        with circumstances.disk_errors(folder.name):
+            self._events = SummaryWriter(str(folder / "events"), purge_step=purge)
+        self._lost: list[OSError] = []
+        _keep_writing(self._events, self._lost)
 
     def write(self, name: str, step: int, scalars: Mapping[str, float]) -> None:
         """Append one line to `name`.jsonl and one point per scalar to the event file."""
         line: dict[str, float | int | None] = {"step": step}
         line |= {k: v if math.isfinite(v) else None for k, v in scalars.items()}
         file = self._files.get(name) or self._open(name)
-        file.write(json.dumps(line) + "\n")
-        file.flush()
+        with circumstances.disk_errors(f"{name}.jsonl"):
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+        with circumstances.disk_errors("events"):
+            if self._lost:
+                raise self._lost[0]
         for key, value in scalars.items():
             self._events.add_scalar(f"{name}/{key}", value, step)
 
     def close(self) -> None:
         """Flush and close every file."""
         self._events.close()
-        for file in self._files.values():
-            file.close()
+        for name, file in self._files.items():
+            with circumstances.disk_errors(f"{name}.jsonl"):
+                file.close()
 
     def _open(self, name: str) -> TextIO:
         path = self._folder / f"{name}.jsonl"
@@ -71,6 +79,26 @@ class RunLog:
         files.write_file(path, b"".join(line.text for line in kept), shared=True)
         self._files[name] = path.open("a")
         return self._files[name]
+
+
+def _keep_writing(events: Any, lost: list[OSError]) -> None:
+    """Let the thread that writes event files outlive an error of the disk, and note the error.
+
+    Without its thread, the queue of events fills and the training waits for ever.
+    """
+    writer = events.file_writer.event_writer._ev_writer
+
+    def noting(call: Callable[..., Any]) -> Callable[..., None]:
+        def noted(*arguments: Any) -> None:
+            try:
+                call(*arguments)
+            except OSError as error:
+                lost.append(error)
+
+        return noted
+
+    for name in ("write_event", "flush", "close"):
+        setattr(writer, name, noting(getattr(writer, name)))
 
 
 class NoLog:

@@ -14,7 +14,7 @@ from cpca_jax.metrics.table import drawn
 from cpca_jax.runs import config, saving
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runs.state import STEP_KEY, TrainState
-from cpca_jax.runtime import files, locks, logs, processes, run_log
+from cpca_jax.runtime import circumstances, files, locks, logs, partials, processes, run_log
 from cpca_jax.runtime.sharding import Placement, choose_devices
 from cpca_jax.runtime.signals import Stop, ending_at_once, stop_asked
 from cpca_jax.training.divergence import (
@@ -57,9 +57,12 @@ def train_parts(parts: Parts, workdir: Path) -> TrainState:
     """Train as `train` does, from parts that exist already, perhaps with another sampler."""
     experiment = parts.experiment
     placement = choose_devices(experiment.data.batch, wanted=experiment.compute.devices)
-    workdir.mkdir(parents=True, exist_ok=True)
+    with circumstances.disk_errors(workdir.name):
+        workdir.mkdir(parents=True, exist_ok=True)
     alone = locks.hold(workdir / ".lock", workdir.name, "another training is running in it")
     with alone if processes.is_first() else nullcontext(), stop_asked() as stop:
+        if processes.is_first():
+            partials.remove_leftovers(workdir, recursive=True)
         beginning = resume(parts, workdir)
         if beginning is None:
             beginning = begin(parts, placement, say=logs.say)

@@ -52,7 +52,9 @@ def test_a_file_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
 
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
-    with pytest.raises(OutputError, match=r"^a: cannot be written: No space left on device$"):
+    with pytest.raises(
+        OutputError, match=r"^a: cannot be written: No space left on device; free some space"
+    ):
         files.write_file(tmp_path / "a", b"x")
     with (
         pytest.raises(StoreError, match=r"^a: cannot be written"),
@@ -60,7 +62,9 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, monkeypatch):
     ):
         pass
     with (
-        pytest.raises(OutputError, match=r"^b: cannot be written: No space left on device$"),
+        pytest.raises(
+            OutputError, match=r"^b: cannot be written: No space left on device; free some space"
+        ),
         files.appearing(tmp_path / "b"),
     ):
         pass

@@ -25,6 +25,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from cpca_jax.data.dicom.attributes import Attributes, Reported
 from cpca_jax.data.dicom.bounded import BoundedReader
 from cpca_jax.data.dicom.header import Header
+from cpca_jax.errors import DicomError
+from cpca_jax.runtime.circumstances import disk_errors
 
 # Attributes of the source's pixels: their values, their derivation, and signatures over them.
 _STALE = (
@@ -141,7 +143,7 @@ def write_derived(
         dtype = "<i2" if source.signed else "<u2"
         dataset.PixelData = stored.astype(dtype).tobytes()
         dataset["PixelData"].VR = "OW"
-    with Reported(path.name, "what was to be written"):
+    with Reported(path.name, "what was to be written"), disk_errors(path.name, error=DicomError):
         _save(dataset, path, series.derivation)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from cpca_jax.data.store import manifest
 from cpca_jax.data.store.manifest import ArrayFile, SeriesInfo
 from cpca_jax.errors import StoreError
-from cpca_jax.runtime import files, locks
+from cpca_jax.runtime import circumstances, files, locks
 from cpca_jax.runtime.files import file_digest
 from cpca_jax.types import SliceHU, VolumeHU
 
@@ -212,7 +212,7 @@ class StoreWriter:
             files.publish(self._partial, self.root)
 
     def _disk_errors(self) -> AbstractContextManager[None]:
-        return files.disk_errors(self.root.name, error=StoreError)
+        return circumstances.disk_errors(self.root.name, error=StoreError)
 
 
 def _finished(progress: Path) -> dict[str, dict[str, Any]]:

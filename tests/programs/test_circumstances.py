@@ -1,0 +1,135 @@
+"""Circumstances outside the program end in one sentence; a bug keeps its traceback."""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from commands import refused
+from conftest import CHECKOUT
+from denoised import IDENTITY, random_stored, write
+
+from cpca_jax.data.dicom import derived
+from cpca_jax.denoising.folder import DenoisingOptions, denoise_folder
+from cpca_jax.errors import InputError, OutputError
+from cpca_jax.programs import launch
+from cpca_jax.runs import saving
+from cpca_jax.runs.state import Player, TrainState
+from cpca_jax.runtime import circumstances, run_log
+
+
+class XlaRuntimeError(RuntimeError):
+    """Stands for JAX's error, which is known by its name."""
+
+
+def raising(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+def ended(monkeypatch, capfd, main):
+    monkeypatch.setattr(sys, "argv", ["cpca"])
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(sys, "stdout", sys.stdout)  # restored afterwards
+        patch.setattr(sys, "stderr", sys.stderr)
+        launch.run(launch.Program("A program."), main)
+    return end.value.code, capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; free some"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a/out"), "out: Permission denied; "),
+        (OSError(errno.EROFS, "Read-only file system", "/a/out"), "out: Read-only file system; "),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/a/gone"), "gone: No such file; "),
+        (OSError(errno.ESTALE, "Stale file handle"), "Stale file handle; check the disk"),
+        (np._core._exceptions._ArrayMemoryError((9, 9), np.dtype("f4")), "memory is exhausted; "),
+        (XlaRuntimeError("RESOURCE_EXHAUSTED: allocating 72 bytes"), "(72 bytes more were wanted)"),
+    ],
+)
+def test_a_circumstance_is_one_sentence(monkeypatch, capfd, error, said):
+    code, text = ended(monkeypatch, capfd, raising(error))
+    assert code == 2
+    assert said in text
+    assert text.startswith("error: ")
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("x"),
+        RuntimeError("x"),
+        XlaRuntimeError("INTERNAL: x"),
+        FileNotFoundError(errno.ENOENT, "No such file", str(CHECKOUT / "cpca_jax" / "x")),
+    ],
+)
+def test_a_bug_keeps_its_traceback(error):
+    assert circumstances.sentence(error) is None
+
+
+def state():
+    return TrainState(np.int32(7), Player({"w": np.zeros(500_000, np.float32)}, {}, {}), None)
+
+
+@pytest.mark.parametrize("text", ["No space left on device", "Permission denied"])
+def test_errors_of_the_disk_that_orbax_wraps_are_told(monkeypatch, tmp_path, text):
+    wrapped = ValueError(f"INTERNAL: Error writing 'd/0' in kvstore: {text} [OS error]")
+    monkeypatch.setattr(saving, "_write", raising(wrapped))
+    with pytest.raises(OutputError, match=f"^checkpoint 7: cannot be written: {text}; "):
+        saving.save(tmp_path, state(), "{}", about={}, keep=1)
+    assert not list((tmp_path / "checkpoints").iterdir())
+    monkeypatch.setattr(saving, "_write", raising(ValueError("a bug")))
+    with pytest.raises(ValueError, match="a bug"):
+        saving.save(tmp_path, state(), "{}", about={}, keep=1)
+
+
+def test_the_free_space_is_looked_at_before_a_checkpoint(monkeypatch, tmp_path):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 1_500_000))
+    with pytest.raises(OutputError, match=r"^checkpoint 7: .* 1\.5 MB are free .* 2\.0 MB are"):
+        saving.save(tmp_path, state(), "{}", about={}, keep=1)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_full_disk_under_a_denoised_slice_is_not_an_unreadable_file(monkeypatch, tmp_path):
+    source = write(tmp_path / "in", random_stored(900, 1100))
+    monkeypatch.setattr(derived, "_save", raising(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(InputError, match=r"0000\d\.dcm: cannot be written: No space left; free"):
+        denoise_folder(IDENTITY, source, tmp_path / "out", DenoisingOptions())
+    monkeypatch.undo()
+    denoise_folder(IDENTITY, source, tmp_path / "out", DenoisingOptions())  # the second run goes on
+    assert not list((tmp_path / "out").rglob("*.partial"))
+
+
+def test_event_files_that_cannot_be_written_stop_a_training_and_do_not_hang_it(
+    monkeypatch, tmp_path
+):
+    log = run_log.RunLog(tmp_path, 0)
+    writer = log._events.file_writer.event_writer._ev_writer._py_recordio_writer
+    monkeypatch.setattr(writer, "write", raising(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(OutputError, match=r"^events: cannot be written: No space left"):
+        for step in range(1000):
+            log.write("train", step, {"loss": 1.0})
+    log.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_help_that_cannot_be_printed_is_refused_and_a_reader_that_left_is_not():
+    command = [sys.executable, "train.py", "--help"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, cwd=CHECKOUT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    refused(done, "standard output: cannot be written: No space left on device")
+    for stream in (">&-", "| head -1 >/dev/null"):
+        line = f"set -o pipefail; {sys.executable} train.py --help {stream}"
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=CHECKOUT, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
