@@ -67,6 +67,7 @@ _MEMORY = (
 
 def reason(error: OSError) -> str:
     """Return what the system said, and what can be done about it."""
+    error = _original(error)
     said = error.strerror or type(error).__name__
     advice = _ADVICE.get(error.errno or 0)
     return f"{said}; {advice}" if advice else said
@@ -104,13 +105,26 @@ def sentence(error: BaseException) -> str | None:
         return _of_xla(str(error))
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return f"no more threads can be started; raise the limit (ulimit -u), {_AGAIN}"
-    if not isinstance(error, OSError) or error.errno not in _ADVICE:
+    if not isinstance(error, OSError):
+        return None
+    error = _original(error)
+    if error.errno not in _ADVICE:
         return None
     path = _path(error)
     if path is None:
         return reason(error) if error.errno in _WITHOUT_PATH else None
     # A file that an installation lacks is a fault of the installation, not of the user.
     return None if _installed(path) else f"{path.name or path}: {reason(error)}"
+
+
+def _original(error: OSError) -> OSError:
+    """Return the error of the system behind one that a library raised with a text of its own."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, OSError) and behind.errno:
+            return behind
+        behind = behind.__cause__ or behind.__context__
+    return error
 
 
 def _of_xla(text: str) -> str | None:

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from commands import refused
+from commands import call, refused
 from conftest import CHECKOUT
 from denoised import IDENTITY, random_stored, write
 
@@ -107,6 +107,13 @@ def test_a_full_disk_under_a_denoised_slice_is_not_an_unreadable_file(monkeypatc
     assert not list((tmp_path / "out").rglob("*.partial"))
 
 
+def test_the_reason_is_that_of_the_system_where_a_library_raises_its_own_text():
+    own = OSError("With tag (7fe0, 0010) got exception")
+    own.__cause__ = OSError(errno.ENOSPC, "No space left")
+    assert circumstances.reason(own).startswith("No space left; free some space there")
+    assert circumstances.sentence(own) == circumstances.reason(own)
+
+
 def test_event_files_that_cannot_be_written_stop_a_training_and_do_not_hang_it(
     monkeypatch, tmp_path
 ):
@@ -133,3 +140,30 @@ def test_help_that_cannot_be_printed_is_refused_and_a_reader_that_left_is_not():
             ["bash", "-c", line], cwd=CHECKOUT, capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_denoising_in_one_line_and_the_second_run_goes_on(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("no small disk can be mounted here")
+    try:
+        source = write(tmp_path / "in", random_stored(900, 1100, size=256))
+        arguments = [
+            "denoise.py",
+            "--run=identity",
+            f"--input={source}",
+            f"--output={disk / 'out'}",
+        ]
+        for filled in (2_000_000, 1_900_000):
+            (disk / "fill").write_bytes(bytes(filled))
+            refused(call(*arguments), ".dcm: cannot be written: No space left on device; free some")
+            (disk / "fill").unlink()
+        assert call(*arguments).returncode == 0
+        assert not list(disk.rglob("*.partial"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
