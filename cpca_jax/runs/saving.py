@@ -2,9 +2,11 @@
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +134,25 @@ def _require_space(folder: Path, state: TrainState, step: int) -> None:
         )
 
 
+@contextlib.contextmanager
+def _threads_quiet() -> Iterator[None]:
+    """Silence the reports of Orbax's threads, whose errors it raises again."""
+    hook, log = threading.excepthook, logging.getLogger("absl")
+    level = log.level
+    threading.excepthook = lambda _: None
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
+        log.setLevel(level)
+
+
 def _written(folder: Path, state: TrainState, config: str, about: Mapping[str, str]) -> None:
     """Fill a checkpoint's folder; an error of the disk that Orbax wraps becomes an OSError."""
     try:
-        _write(folder, state, config, about)
+        with _threads_quiet():
+            _write(folder, state, config, about)
     except OSError:
         raise
     except Exception as error:  # Orbax and TensorStore raise nearly anything.
