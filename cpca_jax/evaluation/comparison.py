@@ -15,7 +15,8 @@ from cpca_jax.evaluation.scoring import SliceScore, evaluate_series, middle
 from cpca_jax.metrics.protocols import get_protocol
 from cpca_jax.runs import checkpoints, config
 from cpca_jax.runtime import logs, run_log
-from cpca_jax.runtime.files import disk_errors, require_apart
+from cpca_jax.runtime.circumstances import disk_errors
+from cpca_jax.runtime.files import require_apart
 from cpca_jax.values import NOT_NEGATIVE, ONE_OR_MORE, require_count
 from cpca_jax.weights import feature_network
 from cpca_jax.weights.feature_network import FeatureNetwork

@@ -54,6 +54,10 @@ _QUOTED = {
     if hasattr(errno, name)
 }
 
+# What a checkpoint takes besides its numbers, generously: Orbax that meets a full disk floods the
+# screen.
+_OVERHEAD_BYTES = 2**20
+
 
 def save(
     run: Path,
@@ -117,9 +121,10 @@ def _require_space(folder: Path, state: TrainState, step: int) -> None:
     """Require room for a checkpoint before anything is written.
 
     Raises:
-        OutputError: the disk has less space left than the numbers of the state take.
+        OutputError: the disk has less space left than the checkpoint takes.
     """
-    needed = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(_items(state)))
+    numbers = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(_items(state)))
+    needed = numbers + numbers // 10 + _OVERHEAD_BYTES
     try:
         folder.mkdir(parents=True, exist_ok=True)
         disk = shutil.disk_usage(folder)

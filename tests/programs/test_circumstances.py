@@ -92,7 +92,7 @@ def test_errors_of_the_disk_that_orbax_wraps_are_told(monkeypatch, tmp_path, tex
 
 def test_the_free_space_is_looked_at_before_a_checkpoint(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 1_500_000))
-    with pytest.raises(OutputError, match=r"^checkpoint 7: .* 1\.5 MB are free .* 2\.0 MB are"):
+    with pytest.raises(OutputError, match=r"^checkpoint 7: .* 1\.5 MB are free .* 3\.2 MB are"):
         saving.save(tmp_path, state(), "{}", about={}, keep=1)
     assert not list((tmp_path / "checkpoints").iterdir())
 
