@@ -82,13 +82,8 @@ class Plan:
 
     def seconds_taken(self, name: str) -> float | None:
         """Return the time that a stage took; None while it is not done."""
-        try:
-            record = json.loads((self.folder(name) / DONE).read_bytes())
-        except (OSError, ValueError, RecursionError):
-            return None
-        taken: Any = record.get("seconds") if isinstance(record, dict) else None
-        is_time = type(taken) in {int, float} and 0 <= taken < _LONGEST_SECONDS
-        return float(taken) if is_time else None
+        record = read_record(self.folder(name))
+        return float(record["seconds"]) if record else None
 
     def chosen(self, only: Sequence[str] = ()) -> list[str]:
         """Return the named stages and all that they need, in order; without names, all stages.
@@ -141,6 +136,20 @@ class Plan:
             record = {"stage": name, "seconds": seconds, "settings": dict(stage.settings)}
             record |= self._origin()
             files.write_file(folder / DONE, json.dumps(record, indent=1).encode())
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """Return the record of a finished stage; None where it is missing or damaged."""
+    try:
+        record = json.loads(files.read_small(folder / DONE, error=ConfigError))
+    except (OSError, ValueError, RecursionError, ConfigError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    taken: Any = record.get("seconds")
+    sound = type(taken) in {int, float} and 0 <= taken < _LONGEST_SECONDS
+    sound &= all(isinstance(record.get(key, ""), str) for key in ("device", "commit"))
+    return record if sound else None
 
 
 def duration(seconds: float) -> str:

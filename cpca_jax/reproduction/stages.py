@@ -22,7 +22,7 @@ from cpca_jax.evaluation.detectability import measure_detectability
 from cpca_jax.metrics.protocols import get_protocol
 from cpca_jax.preparation.prepare import prepare_phantoms, prepare_scans
 from cpca_jax.reproduction import report
-from cpca_jax.reproduction.engine import DONE, duration
+from cpca_jax.reproduction.engine import duration, read_record
 from cpca_jax.runs import config
 from cpca_jax.runtime import files, logs, run_log
 from cpca_jax.simulation.lesions import LesionTask
@@ -209,7 +209,8 @@ def write_report(
 
 def _made(found: Found) -> str:
     """Return one sentence on the time, device and code of the stages."""
-    records = [json.loads((folder / DONE).read_text()) for folder in found.values()]
+    # A plan runs a stage again whose record is damaged, so that none is missing here.
+    records = [record for folder in found.values() if (record := read_record(folder))]
     taken = duration(sum(record["seconds"] for record in records))
     where = sorted({record.get("device", "a device not noted") for record in records})
     code = sorted({record.get("commit", "not noted") for record in records})

@@ -7,6 +7,7 @@ A mutant is a function of its kind and its number alone, but for the names that 
 """
 
 import contextlib
+import faulthandler
 import json
 import os
 import resource
@@ -28,6 +29,8 @@ import numpy as np  # noqa: E402
 SECONDS, MEGABYTES = 1.0, 500
 # A mutant that waits uses no processor time; the machine may be busy with other work.
 WAITING_SECONDS = 5
+# Python cannot interrupt a library in C; the process then ends, and so names the mutant.
+HANGING_SECONDS = 120
 # Some sentences list what there is.
 LONGEST_LINE = 1000
 
@@ -71,6 +74,7 @@ class Fuzzer:
 
     def judge(self, number: int) -> dict[str, object]:
         """Make and read a mutant; return its outcome, with "fault" where it is not as promised."""
+        faulthandler.dump_traceback_later(HANGING_SECONDS, exit=True)
         mutant = self.make(number)
         faults: list[str] = []
         outcome = _measured(lambda: self.kind.read(mutant), faults)
@@ -80,6 +84,7 @@ class Fuzzer:
             strange = [n for n in content if content[n] not in self.content.values()]
             faults += [f"what came out is not the original: {strange[:3]}"] if strange else []
         shutil.rmtree(mutant, ignore_errors=True)
+        faulthandler.cancel_dump_traceback_later()
         return outcome | {"fault": "; ".join(faults)}
 
 
@@ -111,6 +116,7 @@ def _measured(read, faults):
     faults += [f"took {seconds:.1f} s"] if seconds > SECONDS else []
     faults += [f"took {megabytes:.0f} MB"] if megabytes > MEGABYTES else []
     faults += _faults_of_text(said, complained, sentences=int(result["state"] == 2))
+    result["said"] = complained.strip()
     return result | {"seconds": round(seconds, 3), "megabytes": round(megabytes, 1)}
 
 
@@ -200,10 +206,13 @@ def _fast_folder() -> str | None:
 
 if __name__ == "__main__":
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    if len(sys.argv) == 1:
+    # A program takes what is left in sys.argv for its own flags, and would refuse it.
+    given, sys.argv[1:] = sys.argv[1:], []
+    if not given:
         serve()
     else:
         signal.signal(signal.SIGALRM, _wait)
-        fuzzer = Fuzzer(sys.argv[1], Path(sys.argv[3]))
-        made = shutil.move(fuzzer.make(int(sys.argv[2])), fuzzer.folder / "mutant")
-        sys.stdout.write(f"the mutant: {made}\n{fuzzer.judge(int(sys.argv[2]))}\n")
+        name, number, place = given
+        fuzzer = Fuzzer(name, Path(place))
+        made = shutil.move(fuzzer.make(int(number)), fuzzer.folder / "mutant")
+        sys.stdout.write(f"the mutant: {made}\n{fuzzer.judge(int(number))}\n")

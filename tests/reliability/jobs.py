@@ -27,7 +27,7 @@ from cpca_jax.training import procedures
 
 CREATED = datetime.datetime(2026, 1, 31, 12, 30)
 # What measures time differs from run to run.
-_TIMES = {"seconds_per_step", "seconds", "slices_per_second", "busy", "state"}
+_TIMES = {"seconds_per_step", "seconds", "slices_per_second", "busy", "state", "commit"}
 _RATE = re.compile(r", [\d.]+ slices/s \(.*?\)")
 
 

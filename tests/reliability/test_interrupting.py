@@ -113,15 +113,20 @@ def fault_after(runs, job, **disturbance):
     finished = again["code"] == 2 and "is not empty" in again["err"]
     if again["code"] != 0 and not finished:
         faults.append(f"{job} {disturbance}: then ends with {again['code']}: {again['err'][-500:]}")
-    if disturbance["how"] == "full" and disturbed["code"] != 0:
-        lines = disturbed["err"].splitlines()
-        if disturbed["code"] != 2 or len(lines) != 1:
-            faults.append(
-                f"{job} {disturbance}: full disk ends with {disturbed['code']} in {len(lines)} "
-                f"lines: {disturbed['err'][-500:]}"
-            )
+    if disturbance["how"] == "full":
+        faults += faults_of_full_disk(f"{job} {disturbance}", disturbed)
     shutil.rmtree(folder)
     return faults
+
+
+def faults_of_full_disk(what, ended):
+    """Return what is wrong with the end of a command that found no space: none or one fault."""
+    lines = ended["err"].splitlines()
+    if ended["code"] == 0 or (ended["code"] == 2 and len(lines) == 1):
+        return []
+    return [
+        f"{what}: full disk ends with {ended['code']} in {len(lines)} lines: {ended['err'][-500:]}"
+    ]
 
 
 def faults_of(runs, job, disturbances):
@@ -164,3 +169,38 @@ def test_a_full_disk_costs_a_sentence_and_nothing_else(runs, job):
     operations = runs.whole(job)[0]["operations"]
     chosen = moments(f"{job} on a full disk", FULL_DISKS, operations)
     require_none(faults_of(runs, job, [{"how": "full", "at": at} for at in chosen]))
+
+
+@pytest.mark.reliability
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("job", jobs.JOBS)
+def test_a_file_system_that_is_full_in_the_middle_of_a_file(runs, job, tmp_path):
+    """A small file system in memory, also full for libraries in C, grows before the second run."""
+    _, whole = runs.whole(job)
+    folder = runs.new_folder()
+    runs.run(job, folder)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    faults = []
+    for share in (0.02, 0.1, 0.3, 0.5, 0.7, 0.9):
+        with mounted(tmp_path / f"{share}", max(4096, int(share * size))) as disk:
+            what = f"{job} on {share} of its space"
+            faults += faults_of_full_disk(what, runs.run(job, disk))
+            subprocess.run(["mount", "-o", "remount,size=1G", disk], check=True)
+            again = runs.run(job, disk)
+            finished = again["code"] == 2 and "is not empty" in again["err"]
+            if again["code"] != 0 and not finished:
+                faults.append(f"{what}: then ends with {again['code']}: {again['err'][-500:]}")
+            faults += [f"{what}: {name} differs" for name in differences(disk, whole)]
+    require_none(faults)
+
+
+@contextlib.contextmanager
+def mounted(folder, size):
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+    if shutil.which("mount") is None or subprocess.run(command, check=False).returncode:
+        pytest.skip("no file system may be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
