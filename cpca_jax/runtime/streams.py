@@ -8,7 +8,7 @@ import contextlib
 import errno
 import os
 import sys
-from typing import IO, Any
+from typing import Any
 
 from cpca_jax.errors import OutputError
 from cpca_jax.runtime.circumstances import reason
@@ -24,7 +24,7 @@ class LastingStream:
         failure: the first error; None while all is well.
     """
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: Any) -> None:
         """Wrap a stream; what cannot be encoded is written as an escape sequence."""
         self._stream = stream
         self.failure: OSError | None = None
@@ -89,7 +89,8 @@ def make_lasting() -> None:
     sys.stderr = _lasting(sys.stderr)
 
 
-def _lasting(stream: IO[str] | None) -> Any:
+def _lasting(stream: Any) -> Any:
+    # Of any type, because notebooks and tests replace streams by objects of their own.
     if isinstance(stream, LastingStream):
         return stream
     return LastingStream(open(os.devnull, "w") if stream is None else stream)
