@@ -29,13 +29,14 @@ class LastingStream:
         self._stream = stream
         self.failure: OSError | None = None
         with contextlib.suppress(AttributeError, OSError, ValueError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
+            stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
         """Write a text, if the stream still takes it."""
         if self.failure is None:
             try:
-                return self._stream.write(text)
+                written: int = self._stream.write(text)
+                return written
             except OSError as error:
                 self._fail(error)
         return len(text)
