@@ -183,7 +183,7 @@ def restore_item(run: Path, step: int, name: str) -> Any:
 
 def _shapes(path: Path) -> Any:
     """Return what Orbax states of the leaves of an item, before it reads any."""
-    return ocp.PyTreeCheckpointer().metadata(path).item_metadata.tree
+    return ocp.PyTreeCheckpointer().metadata(path.absolute()).item_metadata.tree
 
 
 def _require_sensible(run: Path, step: int, name: str, shapes: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -146,3 +147,14 @@ def test_the_manifest_names_every_file_and_the_versions(made):
     assert manifest["versions"]["jax"] == jax.__version__
     assert {"config.json", "generator/_METADATA"} <= set(manifest["files"])
     assert checkpoints.read_manifest(run, 3).about["data"] == "x"
+
+
+def test_a_checkpoint_of_an_earlier_version_is_sound_by_a_relative_path(made, monkeypatch):
+    """Its manifest has no digest of its own, so that its numbers are looked at."""
+    run, *_ = made
+    path = run / "checkpoints" / "3" / "manifest.json"
+    stated = json.loads(path.read_text())
+    plain = {name: stated[name] for name in ("step", "about", "versions", "files")}
+    path.write_text(json.dumps(plain))
+    monkeypatch.chdir(run.parent)
+    assert checkpoints.problem(Path(run.name), 3) is None
