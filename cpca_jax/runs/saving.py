@@ -106,10 +106,8 @@ def save(
 
 def _remove(folder: Path) -> None:
     """Remove a checkpoint under another name: killed meanwhile, it is no damaged checkpoint."""
-    hidden = folder.with_name(f".{folder.name}.old.partial")
-    with contextlib.suppress(OSError):
-        folder.rename(hidden)
-    shutil.rmtree(hidden, ignore_errors=True)
+    with contextlib.suppress(OSError), partials.partial_folder(folder) as hidden:
+        folder.rename(hidden / files.CONTENT)
 
 
 def broken(state: TrainState) -> list[str]:

@@ -12,6 +12,7 @@ import tiny
 from cpca_jax.errors import CheckpointError
 from cpca_jax.runs import checkpoints, config, manifest, saving
 from cpca_jax.runs.state import Player, TrainState
+from cpca_jax.runtime import partials
 from cpca_jax.training.experiment import build_networks
 from cpca_jax.training.networks import create_state
 from cpca_jax.training.optim import optimisers
@@ -213,3 +214,14 @@ def test_moments_that_are_still_zero_are_as_large_as_their_weights(tmp_path):
     state = TrainState(np.int32(1), Player(params, {"adam": {"mu": zeros, "nu": zeros}}), None)
     saving.save(run, state, "{}", about={}, keep=1)
     assert checkpoints.restore_item(run, 1, "optimizer")
+
+
+def test_a_removal_that_was_killed_leaves_nothing_behind(run, monkeypatch):
+    """The checkpoint is no longer there under its name, and the next start removes the rest."""
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", lambda *given, **options: None)
+        saving._remove(run / "checkpoints" / "96")
+    assert checkpoints.steps(run) == [97]
+    assert len(list((run / "checkpoints").iterdir())) == 2
+    partials.remove_leftovers(run / "checkpoints")
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["97"]
