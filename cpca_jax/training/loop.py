@@ -171,6 +171,7 @@ class _Training:
         validating = done % self.config.steps_per_epoch == 0 or last
         saving_due = done % every == 0 or last or asked
         if validating or saving_due:
+            state = jax.device_get(state)  # once for all that follows
             require_finite_state(state, self.parts.experiment, self.workdir)
         if validating:
             self._validate(state, log)
