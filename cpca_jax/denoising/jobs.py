@@ -18,6 +18,7 @@ from cpca_jax.denoising.outputs import Record
 from cpca_jax.denoising.slab import fitting_slab
 from cpca_jax.errors import OutputError, TakenError, VolumeError
 from cpca_jax.runtime import files, logs
+from cpca_jax.runtime.circumstances import disk_errors
 from cpca_jax.runtime.files import file_digest
 
 # The file name of the record that lies beside the slices of a series.
@@ -134,10 +135,8 @@ def denoise_volume_file(
     """Denoise one NIfTI file; return its record for the summary."""
     written = output / name
     outputs.require_no_links(output, written)
-    try:
+    with disk_errors(path.name, error=VolumeError, verb="read"):
         digest = file_digest(path)
-    except OSError as error:
-        raise VolumeError(f"{path.name}: cannot be read: {error.strerror}") from error
     record = outputs.new_record(model, digest)
     made = outputs.made(record)
     if written.exists():

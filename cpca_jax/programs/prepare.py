@@ -15,6 +15,7 @@ from absl import flags
 from cpca_jax.errors import ConfigError
 from cpca_jax.programs import launch
 from cpca_jax.runtime import logs, streams
+from cpca_jax.values import NOT_NEGATIVE, require
 
 if TYPE_CHECKING:
     from cpca_jax.data.store.reader import Store
@@ -72,8 +73,7 @@ def _refuse_without_effect(reads: bool) -> None:
         if PROGRAM.flags[name].present:
             wanted = "--phantom" if reads else "--input"
             raise ConfigError(f"--{name}: it has no effect here; it belongs to {wanted}")
-    if _SEED.value < 0:
-        raise ConfigError(f"--seed: {_SEED.value}; it must be 0 or more")
+    require("--seed", _SEED.value, NOT_NEGATIVE)
 
 
 def _make_phantoms(output: Path) -> "Store":

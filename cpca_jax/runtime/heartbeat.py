@@ -14,8 +14,8 @@ import threading
 import time
 from collections.abc import Iterator
 
-# The exit code that launch files take for "start again".
-LOST = 75
+from cpca_jax.runtime import signals
+
 SILENCE_SECONDS = 20.0
 _BEAT_SECONDS = 1.0
 # A process that is ending well says so; anything else that ends a connection is a loss.
@@ -120,7 +120,7 @@ class Heartbeat:
         with contextlib.suppress(OSError):
             os.write(2, text.encode())
         # Python's own end would wait for the lost process.
-        os._exit(LOST)
+        os._exit(signals.STOPPED)  # which launch files take for "start again"
 
 
 def _introduced(connection: socket.socket, word: str) -> int:
