@@ -109,11 +109,12 @@ def test_it_is_scored_by_the_new_metric_and_without_its_penalty(trained):
 def test_it_denoises_without_penalty_and_metric(trained):
     volume = np.full((24, 26, 5), -1000, np.int16)
     volume[8:16, 8:16] = 40
-    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), trained / "scan.nii.gz")
+    (trained / "ct").mkdir()  # a file's folder belongs to the input, and nothing is written there
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), trained / "ct" / "scan.nii.gz")
     done = cpca(
         "denoise",
         "--run=run",
-        "--input=scan.nii.gz",
+        "--input=ct/scan.nii.gz",
         "--output=out",
         *plugins(NETWORK),
         cwd=trained,
@@ -123,7 +124,7 @@ def test_it_denoises_without_penalty_and_metric(trained):
 
 
 def test_without_its_network_it_says_which_plug_in_it_wants(trained):
-    done = cpca("denoise", "--run=run", "--input=scan.nii.gz", "--output=other", cwd=trained)
+    done = cpca("denoise", "--run=run", "--input=ct/scan.nii.gz", "--output=other", cwd=trained)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: run: its network 'two_layers' is none of cpca,")
