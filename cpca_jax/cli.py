@@ -31,6 +31,9 @@ def main() -> None:
 
     if name in {"--help", "-h", "-help", "help"}:
         logs.show(_usage())
+        if streams.output_failure():
+            logs.complain(f"error: {streams.output_failure()}")
+            sys.exit(_BAD_INPUT)
         sys.exit(0)
     logs.complain(
         f"error: '{name}' is not one of the programs {', '.join(PROGRAMS)}{near(name, PROGRAMS)}"

@@ -2,9 +2,11 @@
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -140,6 +142,7 @@ def _require_space(folder: Path, state: TrainState, step: int) -> None:
 @contextlib.contextmanager
 def _threads_quiet() -> Iterator[None]:
     """Silence the reports of Orbax's threads, whose errors it raises again."""
+    _overlook_late_answers()
     hook, log = threading.excepthook, logging.getLogger("absl")
     level = log.level
     threading.excepthook = lambda _: None
@@ -149,6 +152,32 @@ def _threads_quiet() -> Iterator[None]:
     finally:
         threading.excepthook = hook
         log.setLevel(level)
+
+
+@functools.cache
+def _overlook_late_answers() -> None:
+    """Print no traceback of the answers that TensorStore gives when a save has failed already."""
+    before = sys.unraisablehook
+
+    def show(what: Any) -> None:
+        if str(what.exc_value) != "Event loop is closed":
+            before(what)
+
+    sys.unraisablehook = show
+
+
+@functools.cache
+def _suit_network_shares() -> None:
+    """Keep TensorStore from flushing folders and locking files, which some shares cannot do.
+
+    `files.appearing` flushes everything afterwards, and nobody else writes into its folder. Orbax
+    has no option for this; where it no longer has these tables, its own ways remain.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        from orbax.checkpoint._src.serialization import tensorstore_utils as tables
+
+        for options in (tables._BASE_TS_CONTEXT, tables._DEFAULT_OCDBT_TS_CONTEXT):
+            options |= {"file_io_sync": False, "file_io_locking": {"mode": "lockfile"}}
 
 
 def _written(folder: Path, state: TrainState, config: str, about: Mapping[str, str]) -> None:
@@ -167,6 +196,7 @@ def _written(folder: Path, state: TrainState, config: str, about: Mapping[str, s
 
 def _write(folder: Path, state: TrainState, config: str, about: Mapping[str, str]) -> None:
     """Fill a checkpoint's folder, with the manifest last."""
+    _suit_network_shares()
     # The one process that saves must not wait for the others, which do not save.
     alone = ocp.options.MultiprocessingOptions(
         primary_host=jax.process_index(), active_processes={jax.process_index()}

@@ -6,6 +6,7 @@ is not a bug, so programs end with exit code 2 and one line.
 
 import contextlib
 import errno
+import os
 import re
 import sysconfig
 from collections.abc import Iterator
@@ -124,6 +125,9 @@ def _original(error: OSError) -> OSError:
         if isinstance(behind, OSError) and behind.errno:
             return behind
         behind = behind.__cause__ or behind.__context__
+    # NumPy tells only how much of an array was written.
+    if re.search(r"\d+ requested and \d+ written", str(error)):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return error
 
 

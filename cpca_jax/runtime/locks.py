@@ -12,7 +12,10 @@ from cpca_jax.runtime.circumstances import disk_errors
 from cpca_jax.types import Say
 
 # Error numbers of a file system that has no locks.
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+_NO_LOCKS = {
+    *(errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP),
+    *(errno.ENOSYS, errno.EINVAL, errno.EBADF),
+}
 # The device numbers of file systems that the user has been warned about.
 _said: set[int] = set()
 

@@ -51,7 +51,16 @@ def partial_folder(final: Path) -> Iterator[Path]:
     finally:
         if lock is not None:
             os.close(lock)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, also while threads that have not heard of an error still write into it."""
+    for wait_seconds in (0.0, 0.02, 0.1, 0.3):
+        time.sleep(wait_seconds)
         shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
 
 
 def remove_leftovers(folder: Path, *, name: str = "", recursive: bool = False) -> None:

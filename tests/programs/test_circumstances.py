@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -112,6 +113,21 @@ def test_the_reason_is_that_of_the_system_where_a_library_raises_its_own_text():
     own.__cause__ = OSError(errno.ENOSPC, "No space left")
     assert circumstances.reason(own).startswith("No space left; free some space there")
     assert circumstances.sentence(own) == circumstances.reason(own)
+
+
+def test_an_array_that_was_written_in_part_met_a_full_disk():
+    """NumPy raises an error without a number there."""
+    short = OSError("110720 requested and 8192 written")
+    assert circumstances.reason(short).startswith("No space left on device; free some space")
+
+
+def test_answers_that_come_after_a_failed_save_print_nothing(monkeypatch):
+    shown = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: shown.append(str(what.exc_value)))
+    saving._overlook_late_answers.__wrapped__()
+    for text in ("Event loop is closed", "a bug"):
+        sys.unraisablehook(types.SimpleNamespace(exc_value=RuntimeError(text)))
+    assert shown == ["a bug"]
 
 
 def test_event_files_that_cannot_be_written_stop_a_training_and_do_not_hang_it(

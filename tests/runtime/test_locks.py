@@ -70,7 +70,7 @@ def test_it_is_given_back_after_an_error(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("code", ["ENOLCK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"])
+@pytest.mark.parametrize("code", ["ENOLCK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EBADF"])
 def test_without_locks_it_is_said_once_and_work_goes_on(tmp_path, monkeypatch, code):
     def refuse(*_):
         raise OSError(getattr(errno, code), "no locks")

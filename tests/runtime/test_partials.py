@@ -68,3 +68,19 @@ def test_names_of_250_bytes_can_be_written(tmp_path):
     for name in ("x" * 250, "a." + "x" * 248):
         files.write_file(tmp_path / name, b"")
         assert (tmp_path / name).exists()
+
+
+def test_a_folder_goes_although_threads_still_write_into_it(tmp_path, monkeypatch):
+    """Libraries that were told of an error go on for a moment with what they had begun."""
+    rmtree, left = partials.shutil.rmtree, [1, 1]
+
+    def busy(path, **choices):
+        if left:
+            left.pop()
+        else:
+            rmtree(path, **choices)
+
+    monkeypatch.setattr(partials.shutil, "rmtree", busy)
+    with partials.partial_folder(tmp_path / "out"):
+        pass
+    assert not list(tmp_path.iterdir())
