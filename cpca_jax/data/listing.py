@@ -5,11 +5,16 @@ import os
 import re
 from pathlib import Path
 
+from cpca_jax.errors import ScanError
+from cpca_jax.runtime.circumstances import reason
 from cpca_jax.runtime.files import is_special
 
 # TCIA's LDCT-and-Projection-data keeps tens of thousands of projections next to the images, in
 # folders such as "2.000000-Full Dose Projections-51342". The collection's own name must not match.
 _PROJECTIONS = re.compile(r"\b(full|low|quarter|routine|normal) ?dose projections?\b")
+
+# Folders of the system at the top of a disk, which users may not read and which hold no scans.
+_OF_THE_SYSTEM = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +36,22 @@ def list_files(root: Path) -> Listing:
     """List all files below `root`, following links to folders; no folder is visited twice.
 
     The listing is empty where `root` is a file or does not exist.
+
+    Raises:
+        ScanError: a folder cannot be read; its files would be missing without a word.
     """
+
+    def refuse(error: OSError) -> None:
+        name = os.path.basename(error.filename)
+        if os.path.isdir(error.filename) and name not in _OF_THE_SYSTEM:
+            raise ScanError(f"{name}: cannot be read: {reason(error)}") from error
+
     paths: list[Path] = []
     projections = special = 0
     seen: set[str] = set()
-    for folder, subfolders, names in os.walk(os.path.abspath(root), followlinks=True):
+    for folder, subfolders, names in os.walk(
+        os.path.abspath(root), onerror=refuse, followlinks=True
+    ):
         real = os.path.realpath(folder)
         subfolders[:] = [] if real in seen else sorted(s for s in subfolders if s[0] != ".")
         if real not in seen:

@@ -12,6 +12,7 @@ import warnings
 from typing import Any, Protocol, runtime_checkable
 
 from cpca_jax.errors import DicomError
+from cpca_jax.runtime import circumstances
 
 # pydicom's warnings quote values. The filter holds for the whole process, because a filter for the
 # time of one call is not safe among threads, and several threads read files.
@@ -47,7 +48,7 @@ class Reported:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
         if isinstance(error, OSError):
-            reason = error.strerror or type(error).__name__
+            reason = circumstances.reason(error)
             raise DicomError(f"{self.name}: cannot be read: {reason}") from None
         if isinstance(error, Exception) and not isinstance(error, DicomError):
             reason = f"{self.what} is damaged or not valid ({type(error).__name__})"

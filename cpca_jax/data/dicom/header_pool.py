@@ -17,6 +17,7 @@ from pathlib import Path
 from cpca_jax.data.dicom import slice_file
 from cpca_jax.data.dicom.header import STRICT, Allowances, Header
 from cpca_jax.errors import DicomError
+from cpca_jax.runtime import circumstances
 
 # Each process takes about as long to start as this many headers take to read.
 FEWEST_PER_PROCESS = 2000
@@ -79,7 +80,7 @@ def read_one(
                 return DicomError(f"{path.name}: is a link that leads nowhere, must lead to a file")
             raise DicomError(f"{path.name}: vanished while being read; start again") from None
         except OSError as error:
-            reason = error.strerror or type(error).__name__
+            reason = circumstances.reason(error)
             return DicomError(f"{path.name}: cannot be read: {reason}")
         return None
     try:

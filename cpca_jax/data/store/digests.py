@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cpca_jax.data.store.manifest import ArrayFile
 from cpca_jax.errors import StoreError
-from cpca_jax.runtime import logs
+from cpca_jax.runtime import circumstances, logs
 
 # The bytes read at once; the memory that a check takes.
 _CHUNK = 2**20
@@ -104,7 +104,7 @@ def _check(root: Path, file: ArrayFile, progress: "_Progress") -> None:
                 digest.update(chunk)
                 progress.advance(len(chunk))
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = circumstances.reason(error)
         raise StoreError(f"{root.name}: {file.file} cannot be read: {reason}") from error
     found = digest.hexdigest()
     if found != file.sha256:

@@ -23,6 +23,7 @@ from cpca_jax.data.store import digests, manifest
 from cpca_jax.data.store.manifest import ArrayFile, SeriesInfo
 from cpca_jax.errors import ConfigError, StoreError
 from cpca_jax.registry import near
+from cpca_jax.runtime import circumstances
 from cpca_jax.runtime.files import is_special
 from cpca_jax.types import VolumeHU
 
@@ -186,6 +187,8 @@ def _array(root: Path, file: ArrayFile, info: SeriesInfo) -> VolumeHU:
         array: VolumeHU = np.load(root / file.file, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise StoreError(f"{name} is missing; prepare the store again") from None
+    except OSError as error:
+        raise StoreError(f"{name}: cannot be read: {circumstances.reason(error)}") from error
     # The header of an array is text of Python, whose readers raise errors of many kinds.
     except Exception as error:
         reason = "is truncated or no .npy file of numbers"
