@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from cpca_jax.errors import ConfigError, InputError
 from cpca_jax.registry import near
-from cpca_jax.runtime import plugins
+from cpca_jax.runtime import circumstances, plugins
 
 if TYPE_CHECKING:  # checkers do not follow a path that is extended
 
@@ -62,7 +62,8 @@ def load(choice: str) -> ConfigDict:
     except InputError:
         raise
     except Exception as error:  # the file is a program of somebody else's
-        raise ConfigError(f"--config: {choice}: {type(error).__name__}: {error}") from error
+        said = circumstances.sentence(error) or f"{type(error).__name__}: {error}"
+        raise ConfigError(f"--config: {choice}: {said}") from error
     if not isinstance(config, ConfigDict):
         raise ConfigError(f"--config: {choice}: get_config must return a ConfigDict")
     return config

@@ -188,7 +188,8 @@ def _run(program: Program, main: Callable[[], None]) -> None:
         logs.complain(f"error: {' '.join(told.split())}")
         sys.exit(DIVERGED if isinstance(error, DivergedError) else BAD_INPUT)
     if streams.output_failure():
-        logs.complain(f"warning: {streams.output_failure()}; everything else is done")
+        logs.complain(f"error: {streams.output_failure()}; all files are complete")
+        sys.exit(BAD_INPUT)
 
 
 def _help(program: Program) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cpca_jax.errors import ConfigError
+from cpca_jax.errors import ConfigError, OutputError
 from cpca_jax.runtime import circumstances, files
 from cpca_jax.types import Say
 
@@ -139,9 +139,16 @@ class Plan:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record of a finished stage; None where it is missing or damaged."""
+    """Return the record of a finished stage; None where it is missing or damaged.
+
+    Raises:
+        OutputError: it may not be read; the stage would run again for nothing.
+    """
     try:
         record = json.loads(files.read_small(folder / DONE, error=ConfigError))
+    except PermissionError as error:
+        place = f"{folder.name}/{DONE}"
+        raise OutputError(f"{place}: cannot be read: {circumstances.reason(error)}") from error
     except (OSError, ValueError, RecursionError, ConfigError):
         return None
     if not isinstance(record, dict):

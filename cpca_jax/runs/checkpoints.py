@@ -39,9 +39,17 @@ _known: dict[Path, tuple[tuple[Any, ...], str | None]] = {}
 
 
 def steps(run: Path) -> list[int]:
-    """Return the steps that have a checkpoint folder, oldest first, without checking the files."""
+    """Return the steps that have a checkpoint folder, oldest first, without checking the files.
+
+    Raises:
+        CheckpointError: the folder of the checkpoints may not be read.
+    """
     folder = run / FOLDER
-    return sorted(int(p.name) for p in folder.glob("*") if _STEP.fullmatch(p.name) and p.is_dir())
+    try:
+        found = list(folder.iterdir()) if folder.is_dir() else []
+        return sorted(int(p.name) for p in found if _STEP.fullmatch(p.name) and p.is_dir())
+    except OSError as error:
+        raise CheckpointError(f"{run.name}/{FOLDER}: cannot be read: {_cause(error)}") from error
 
 
 def sound_step(run: Path, *, step: int | None = None, say: Say = logs.say) -> int | None:
@@ -74,9 +82,19 @@ def require_step(run: Path, *, step: int | None = None, say: Say = logs.say) -> 
         raise CheckpointError(f"{run.name}: no such run folder")
     found = sound_step(run, step=step, say=say)
     if found is None:
-        which = f" at step {step}; there are {steps(run)}" if step else "; train it first"
-        raise CheckpointError(f"{run.name}: no sound checkpoint{which}")
+        raise CheckpointError(f"{run.name}: no sound checkpoint{_instead(run, step)}")
     return found
+
+
+def _instead(run: Path, step: int | None) -> str:
+    """Say which checkpoints a run has instead of a sound one."""
+    there = steps(run)
+    if step and step not in there:
+        return f" at step {step}; there are {there}"
+    newest = step or max(there, default=None)
+    if newest is None:
+        return "; train it first"
+    return f"; checkpoint {newest} is not used: {problem(run, newest)}"
 
 
 def holds(run: Path, item: str, *, step: int) -> bool:
@@ -177,7 +195,7 @@ def restore_item(run: Path, step: int, name: str) -> Any:
         raise
     except Exception as error:  # Orbax and TensorStore raise nearly anything.
         raise CheckpointError(
-            f"{run.name}, step {step}: {name} cannot be restored ({type(error).__name__})"
+            f"{run.name}, step {step}: {name} cannot be restored ({_cause(error)})"
         ) from error
 
 
@@ -229,7 +247,7 @@ def problem(run: Path, step: int) -> str | None:
             known = state, _problem(run, step)
             _known[folder.resolve()] = known
     except OSError as error:
-        return f"its files cannot be read ({error.strerror or type(error).__name__})"
+        return f"its files cannot be read ({_cause(error)})"
     return known[1]
 
 
@@ -266,3 +284,10 @@ def digests(folder: Path) -> dict[str, str]:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _cause(error: Exception) -> str:
+    # Imported here, because it is rarely needed and denoising loads as little as it can.
+    from cpca_jax.runtime import circumstances
+
+    return circumstances.cause(error)

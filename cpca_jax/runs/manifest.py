@@ -60,8 +60,13 @@ def read(folder: Path) -> Manifest:
     """
     try:
         written = json.loads(read_small(folder / NAME, error=CheckpointError))
+    except FileNotFoundError:
+        raise CheckpointError("its manifest is missing") from None
     except (CheckpointError, OSError, ValueError, RecursionError) as error:
-        raise CheckpointError("its manifest is missing or unreadable") from error
+        from cpca_jax.runtime import circumstances  # rarely needed
+
+        said = circumstances.cause(error, damaged="it is damaged")
+        raise CheckpointError(f"its manifest cannot be read: {said}") from error
     if not _is_one(written):
         raise CheckpointError("its manifest does not have the form of one")
     own = written.pop(_DIGEST, None)

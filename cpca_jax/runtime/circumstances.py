@@ -71,7 +71,23 @@ def reason(error: OSError) -> str:
     error = _original(error)
     said = error.strerror or type(error).__name__
     advice = _ADVICE.get(error.errno or 0)
+    if advice == _NO_FOLDER and (obstacle := _obstacle(error)):
+        return f"{obstacle}; choose another folder"
     return f"{said}; {advice}" if advice else said
+
+
+def cause(error: BaseException, *, damaged: str = "") -> str:
+    """Return why something cannot be read: the system's reason, as `reason` says it, or damage.
+
+    Messages of libraries are not quoted, because they may hold whole paths.
+
+    Args:
+        error: an error of a reader.
+        damaged: what to say where the system did not refuse; by default the error's class.
+    """
+    if isinstance(error, OSError) and _original(error).errno:
+        return reason(error)
+    return damaged or type(error).__name__
 
 
 @contextlib.contextmanager
@@ -136,6 +152,21 @@ def _of_xla(text: str) -> str | None:
         return None
     wanted = re.search(r"allocat\w+ (\d[\d.]* ?\w*)", text)
     return _MEMORY.format(of=f" on the device ({wanted[1]} more were wanted)" if wanted else "")
+
+
+def _obstacle(error: OSError) -> str:
+    """Say which part of an error's path is no folder although it must be one; "" if none is."""
+    path = _path(error)
+    if path is None:
+        return ""
+    # A file that is in the place of a new file is no obstacle of this kind: links have two names.
+    last = [path] if error.filename2 is None else []
+    for part in [*reversed(path.parents), *last]:
+        if part.is_symlink() and not part.exists():
+            return f"{part.name} is a link that leads nowhere"
+        if part.exists() and not part.is_dir():
+            return f"{part.name} is a file, must be a folder"
+    return ""
 
 
 def _path(error: OSError) -> Path | None:

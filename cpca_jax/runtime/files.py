@@ -216,7 +216,7 @@ def is_special(path: Path) -> bool:
 
 
 def require_file(path: Path, *, error: type[InputError]) -> None:
-    """Refuse a path that leads to nothing, to a folder, or to what may block a reader.
+    """Refuse a path that leads to nothing, to a folder, or to what may block or not be read.
 
     Raises:
         InputError: an `error` that says which.
@@ -227,6 +227,10 @@ def require_file(path: Path, *, error: type[InputError]) -> None:
         raise error(f"{path.name}: is a folder, must be a file")
     if not path.is_file():
         raise error(f"{path.name}: no such file")
+    from cpca_jax.runtime import circumstances
+
+    with circumstances.disk_errors(path.name, error=error, verb="read"):
+        path.open("rb").close()
 
 
 def read_small(path: Path, *, error: type[InputError], most: int = MOST_TEXT_BYTES) -> bytes:

@@ -28,6 +28,8 @@ def opened(path: Path) -> Iterator[Any]:
     """
     import h5py
 
+    # The library quotes whole paths where a file may not be opened.
+    path.open("rb").close()
     try:
         with h5py.File(path, "r") as file:
             yield file

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from cpca_jax.errors import InputError
+from cpca_jax.runtime import circumstances
 
 # Files that are loaded already, with the digest of their source: a row can be registered only once.
 _LOADED: dict[Path, str] = {}
@@ -45,7 +46,8 @@ def _load(name: str) -> str:
             _remember(path)
     # A plug-in is somebody else's program and may raise anything or call sys.exit.
     except (Exception, SystemExit) as error:
-        raise InputError(f"--plugin: {path.name}: {type(error).__name__}: {error}") from error
+        said = circumstances.sentence(error) or f"{type(error).__name__}: {error}"
+        raise InputError(f"--plugin: {path.name}: {said}") from error
     return path.name if is_file else name
 
 

@@ -16,6 +16,7 @@ from cpca_jax.models import count_weights
 from cpca_jax.runs import checkpoints, config, saving
 from cpca_jax.runs.config import Experiment
 from cpca_jax.runtime import files, logs
+from cpca_jax.runtime.circumstances import cause
 from cpca_jax.runtime.files import read_small
 from cpca_jax.training.experiment import build_networks
 from cpca_jax.training.networks import create_state, new_player, state_shapes
@@ -76,9 +77,7 @@ def _read_names(path: Path | None) -> dict[str, str] | None:
     try:
         names = json.loads(read_small(path, error=ConfigError))
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{path.name}: cannot be read as JSON ({type(error).__name__})"
-        ) from error
+        raise ConfigError(f"{path.name}: cannot be read as JSON ({cause(error)})") from error
     if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
         raise ConfigError(f"{path.name}: must be a JSON object of PyTorch's layer names by ours")
     return names

@@ -15,6 +15,7 @@ import numpy as np
 
 from cpca_jax import trees
 from cpca_jax.errors import WeightsError
+from cpca_jax.runtime.circumstances import cause
 from cpca_jax.runtime.files import require_file
 from cpca_jax.types import Params
 from cpca_jax.weights.array_files import Budget, read_npz, read_safetensors
@@ -60,7 +61,7 @@ def read_state(path: Path, *, target_shapes: Params | None = None) -> dict[str, 
         raise WeightsError(f"{path.name}: {error}") from error
     except Exception as error:  # A broken file can make these readers raise nearly anything.
         raise WeightsError(
-            f"{path.name}: cannot be read as {path.suffix} ({type(error).__name__}); save it again"
+            f"{path.name}: cannot be read as {path.suffix} ({cause(error)}); save it again"
         ) from error
 
 

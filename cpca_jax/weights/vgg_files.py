@@ -18,6 +18,7 @@ from cpca_jax.errors import WeightsError
 from cpca_jax.models.vgg import Architecture, digest
 from cpca_jax.objectives.perceptual import SOURCES
 from cpca_jax.runtime import hdf5_files
+from cpca_jax.runtime.circumstances import cause
 from cpca_jax.runtime.files import whole_file
 from cpca_jax.weights.array_files import Budget, read_npz, read_safetensors
 from cpca_jax.weights.torch_pickles import read_torch
@@ -61,7 +62,7 @@ def read_arrays(path: Path, architecture: Architecture) -> tuple[str, _Arrays]:
         raise WeightsError(f"{path.name}: {error}") from error
     except Exception as error:  # A broken file can make these readers raise nearly anything.
         raise WeightsError(
-            f"{path.name}: cannot be read as {path.suffix} weights ({type(error).__name__}); "
+            f"{path.name}: cannot be read as {path.suffix} weights ({cause(error)}); "
             "fetch or convert it again"
         ) from error
 

@@ -62,6 +62,19 @@ def test_a_circumstance_is_one_sentence(monkeypatch, capfd, error, said):
     assert text.count("\n") == 1
 
 
+def test_the_part_of_a_path_that_is_no_folder_is_named(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    for path, said in [
+        ("file", "file is a file, must be a folder; choose another folder"),
+        ("file/a/b", "file is a file, must be a folder; choose another folder"),
+        ("nowhere/a", "nowhere is a link that leads nowhere; choose another folder"),
+    ]:
+        with pytest.raises(OSError, match=r"exists|directory") as refusal:
+            (tmp_path / path).mkdir(parents=True, exist_ok=True)
+        assert circumstances.reason(refusal.value) == said
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -156,6 +169,24 @@ def test_help_that_cannot_be_printed_is_refused_and_a_reader_that_left_is_not():
             ["bash", "-c", line], cwd=CHECKOUT, capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_result_that_cannot_be_printed_is_an_error_and_its_files_are_complete(tmp_path):
+    """A table that goes nowhere must not look like success to a script."""
+    command = [sys.executable, "prepare.py", "--phantom=3", "--slices=3", "--size=32"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*command, f"--output={tmp_path / 'store'}"],
+            cwd=CHECKOUT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    refused(done, "No space left on device; free some space there, then run the same command again")
+    assert done.stderr.endswith("; all files are complete\n")
+    assert (tmp_path / "store" / "manifest.json").exists()
 
 
 @pytest.mark.slow

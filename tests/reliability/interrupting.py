@@ -59,7 +59,9 @@ def run_forked(request: dict) -> dict:
     import jobs
 
     folder, base = Path(request["folder"]), Path(request["given"])
-    out, err, counted = (base.with_name(f"{base.name}.{name}") for name in ("out", "err", "count"))
+    # By the server's number, because several servers run the same job.
+    own = base.with_name(f"{base.name}-{os.getpid()}")
+    out, err, counted = (Path(f"{own}.{name}") for name in ("out", "err", "count"))
     counted.unlink(missing_ok=True)
     start = time.monotonic()
     process = os.fork()

@@ -90,12 +90,16 @@ def test_no_sound_checkpoint_is_one_clear_line(made, tmp_path):
     run, *_ = made
     for step in (1, 2, 3):
         flip(data_files(run, step)[0])
-    with pytest.raises(CheckpointError, match="run: no sound checkpoint; train it first"):
+    with pytest.raises(
+        CheckpointError, match=r"run: no sound checkpoint; checkpoint 3 is not .* new or changed$"
+    ):
         checkpoints.restore_params(run)
     with pytest.raises(CheckpointError, match=r"at step 7; there are \[1, 2, 3\]"):
         checkpoints.require_step(run, step=7)
     with pytest.raises(CheckpointError, match="nowhere: no such run folder"):
         checkpoints.restore_params(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="no sound checkpoint; train it first"):
+        checkpoints.restore_params(tmp_path)
 
 
 def test_another_network_is_refused_with_all_names(made, tmp_path):

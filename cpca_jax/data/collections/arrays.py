@@ -18,6 +18,7 @@ from cpca_jax.data.collections.hounsfield import require_hu
 from cpca_jax.data.collections.sidecar import Sidecar
 from cpca_jax.data.scan import Frame, Placement, label_of
 from cpca_jax.errors import VolumeError
+from cpca_jax.runtime.circumstances import cause
 from cpca_jax.runtime.files import file_digest
 from cpca_jax.types import VolumeHU
 from cpca_jax.units import whole_hu
@@ -162,8 +163,8 @@ def open_npy(path: Path, axes: str) -> Num[np.ndarray, "..."]:
         array: Num[np.ndarray, ...] = np.lib.format.open_memmap(path, mode="r")
     # A header is evaluated and may hold anything, such as numbers beyond every type.
     except Exception as error:
-        reason = (isinstance(error, OSError) and error.strerror) or "is damaged or holds objects"
-        raise VolumeError(f"{path.name}: {reason}, must be a .npy file of numbers") from None
+        said = cause(error, damaged="is damaged or holds objects, must be a .npy file of numbers")
+        raise VolumeError(f"{path.name}: {said}") from None
     require_numbers(path.name, array.dtype, array.shape, axes)
     return array
 

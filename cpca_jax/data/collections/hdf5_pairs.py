@@ -21,6 +21,7 @@ from cpca_jax.data.listing import Listing
 from cpca_jax.data.scan import FoundScans, Track
 from cpca_jax.errors import VolumeError
 from cpca_jax.runtime import hdf5_files
+from cpca_jax.runtime.circumstances import cause
 
 SUFFIXES = (".h5", ".hdf5")
 _NAMES = {
@@ -41,7 +42,7 @@ class Hdf5Scan(ArrayScan):
             with hdf5_files.opened(path) as file:
                 values: Num[np.ndarray, "z y x"] = _dataset(path, file, str(self.dose_level))[...]
         except (OSError, KeyError, ValueError, TypeError) as error:
-            raise VolumeError(f"{path.name}: cannot be read ({type(error).__name__})") from None
+            raise VolumeError(f"{path.name}: cannot be read ({cause(error)})") from None
         return values
 
 
@@ -73,8 +74,9 @@ def _scans(path: Path, *, root: Path) -> list[Hdf5Scan]:
     try:
         with hdf5_files.opened(path) as file:
             shapes = {level: _dataset(path, file, level).shape for level in _NAMES}
-    except OSError:
-        raise VolumeError(f"{path.name}: is no HDF5 file, or is damaged") from None
+    except OSError as error:
+        said = cause(error, damaged="is no HDF5 file, or is damaged")
+        raise VolumeError(f"{path.name}: {said}") from None
     return [
         Hdf5Scan(
             name=name,

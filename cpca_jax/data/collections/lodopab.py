@@ -25,6 +25,7 @@ from cpca_jax.data.listing import Listing
 from cpca_jax.data.scan import FoundScans, ScanFacts, Track
 from cpca_jax.errors import VolumeError
 from cpca_jax.runtime import hdf5_files
+from cpca_jax.runtime.circumstances import cause
 from cpca_jax.runtime.files import read_small
 from cpca_jax.types import VolumeHU
 from cpca_jax.units import whole_hu
@@ -144,7 +145,8 @@ def _patients(part: str, files: dict[str, Path]) -> list[int]:
     try:
         return [int(line) for line in read_small(path, error=VolumeError).split()]
     except (OSError, ValueError) as error:
-        raise VolumeError(f"{path.name}: must hold one whole number a line") from error
+        said = cause(error, damaged="must hold one whole number a line")
+        raise VolumeError(f"{path.name}: {said}") from error
 
 
 def _slices(
@@ -193,7 +195,8 @@ def _count(path: Path) -> int:
                 raise VolumeError(f"{path.name}: 'data' {fault}")
             shape = file["data"].shape
     except (OSError, KeyError, AttributeError) as error:
-        raise VolumeError(f"{path.name}: is no HDF5 file with an array 'data'") from error
+        said = cause(error, damaged="is no HDF5 file with an array 'data'")
+        raise VolumeError(f"{path.name}: {said}") from error
     if len(shape) != 3 or shape[1:] != (SIDE, SIDE) or not 1 <= shape[0] <= _PER_FILE:
         raise VolumeError(f"{path.name}: 'data' is {shape}, must be (up to 128, 362, 362)")
     return int(shape[0])
@@ -204,5 +207,5 @@ def _read(path: Path, rows: list[int]) -> Float[np.ndarray, "n y x"]:
         with hdf5_files.opened(path) as file:
             values: Float[np.ndarray, "n y x"] = file["data"][rows].astype(np.float32)
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise VolumeError(f"{path.name}: cannot be read ({type(error).__name__})") from error
+        raise VolumeError(f"{path.name}: cannot be read ({cause(error)})") from error
     return values

@@ -16,6 +16,7 @@ from jaxtyping import Float, Shaped
 from cpca_jax.data.collections.hounsfield import require_hu
 from cpca_jax.data.collections.nifti_claims import require_held, require_sound_start
 from cpca_jax.errors import VolumeError
+from cpca_jax.runtime.circumstances import cause
 from cpca_jax.runtime.files import whole_path
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -102,7 +103,7 @@ def read_nifti(path: Path, *, gaps: bool = False) -> NiftiVolume:
         stored = np.asanyarray(image.dataobj.get_unscaled())
     # Every error of a decoder is a fault of the file.
     except Exception as error:
-        raise VolumeError(f"{path.name}: voxels cannot be read ({_reason(error)})") from error
+        raise VolumeError(f"{path.name}: voxels cannot be read ({cause(error)})") from error
     slope, inter = _scaling(image)
     scaled = _scaled(stored.reshape(image.shape[:3]), slope, inter)
     known = scaled[np.isfinite(scaled)] if gaps and scaled.dtype.kind == "f" else scaled
@@ -177,7 +178,7 @@ def _opened(path: Path) -> Any:
         raise
     # nibabel has several errors of its own besides those of gzip and of the system.
     except Exception as error:
-        raise VolumeError(f"{path.name}: is no NIfTI file ({_reason(error)})") from error
+        raise VolumeError(f"{path.name}: is no NIfTI file ({cause(error)})") from error
     if not isinstance(image, nibabel.Nifti1Pair):
         raise VolumeError(f"{path.name}: is {type(image).__name__}, must be NIfTI")
     shape = tuple(image.shape)
@@ -292,8 +293,3 @@ def _save(path: Path, stored: Shaped[np.ndarray, "..."], image: Any, made: str) 
     written.header.set_slope_inter(*_scaling(image))
     with whole_path(path, replacing=False, error=VolumeError) as partial:
         written.to_filename(partial)
-
-
-def _reason(error: Exception) -> str:
-    # Messages of nibabel and of the system may quote the whole path.
-    return (isinstance(error, OSError) and error.strerror) or type(error).__name__

@@ -29,6 +29,7 @@ from cpca_jax.data.collections.slice_stacks import (
 from cpca_jax.data.listing import Listing
 from cpca_jax.data.scan import FoundScans, Track
 from cpca_jax.errors import VolumeError
+from cpca_jax.runtime.circumstances import cause
 
 _INTERCEPT = -1024.0
 # Pillow's name for a 16-bit grey image.
@@ -54,8 +55,7 @@ class PngScan(SliceStack):
                 return np.asarray(image, np.uint16)
             # Every error of a decoder is a fault of the file.
             except Exception as error:
-                reason = type(error).__name__
-                raise VolumeError(f"{path.name}: pixels cannot be read ({reason})") from None
+                raise VolumeError(f"{path.name}: pixels cannot be read ({cause(error)})") from None
 
 
 def is_png(path: Path) -> bool:
@@ -139,8 +139,8 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         opened = Image.open(path, formats=["PNG"])
     except Exception as error:
-        reason = (isinstance(error, OSError) and error.strerror) or "damaged or no PNG"
-        raise VolumeError(f"{path.name}: cannot be read: {reason}") from None
+        said = cause(error, damaged="damaged or no PNG")
+        raise VolumeError(f"{path.name}: cannot be read: {said}") from None
     with opened as image:
         if image.mode != _MODE:
             raise VolumeError(f"{path.name}: is {image.mode}, must be grey with 16 bits a pixel")

@@ -16,6 +16,7 @@ from typing import Any
 from cpca_jax.data import folders
 from cpca_jax.data.scan import plain_kernel
 from cpca_jax.errors import VolumeError
+from cpca_jax.runtime.circumstances import cause
 from cpca_jax.runtime.files import read_small
 
 
@@ -90,7 +91,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         said = json.loads(read_small(path, error=VolumeError))
     except (OSError, ValueError, RecursionError) as error:
-        raise VolumeError(f"{path.name}: is no JSON ({type(error).__name__})") from None
+        raise VolumeError(f"{path.name}: is no JSON ({cause(error)})") from None
     if not isinstance(said, dict) or not set(said) <= set(_KEYS):
         raise VolumeError(f"{path.name}: must be an object with keys among {', '.join(_KEYS)}")
     return said

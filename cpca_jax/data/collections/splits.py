@@ -10,6 +10,7 @@ from cpca_jax.data.collections import pairs
 from cpca_jax.data.collections.published import SPLITS_BY_NAME
 from cpca_jax.data.scan import Scan
 from cpca_jax.errors import ConfigError
+from cpca_jax.runtime.circumstances import cause
 from cpca_jax.runtime.files import read_small
 
 
@@ -112,7 +113,7 @@ def _read(path: Path) -> dict[str, str]:
     try:
         table = json.loads(read_small(path, error=ConfigError), object_pairs_hook=_once)
     except OSError as error:
-        raise ConfigError(f"--split_file: {path.name}: {error.strerror}") from error
+        raise ConfigError(f"--split_file: {path.name}: cannot be read: {cause(error)}") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"--split_file: {path.name}: is no JSON ({error})") from error
     if not isinstance(table, dict) or not table:

@@ -72,7 +72,7 @@ def test_choices_that_cannot_be(tmp_path):
         SplitChoice(by="mine").assign(["L1"])
     with pytest.raises(ConfigError, match="--test or --validation and --split_by: give one"):
         SplitChoice(test=["L1"], by="lodopab").assign(["L1"])
-    with pytest.raises(ConfigError, match=r"absent\.json: No such file"):
+    with pytest.raises(ConfigError, match=r"absent\.json: cannot be read: No such file"):
         SplitChoice(file=tmp_path / "absent.json").assign(["L1"])
 
 
