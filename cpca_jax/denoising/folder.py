@@ -18,6 +18,7 @@ from cpca_jax.data.dicom import series_checks
 from cpca_jax.data.dicom.search import Found, find_series
 from cpca_jax.data.dicom.series import Series
 from cpca_jax.data.listing import list_files
+from cpca_jax.data.scan import SPECIAL
 from cpca_jax.denoising import jobs, nifti_file, outputs
 from cpca_jax.denoising.denoiser import Denoiser
 from cpca_jax.denoising.jobs import DenoisingOptions, files_digest
@@ -97,7 +98,7 @@ def _left_out(found: Found | None) -> Record:
     """Return what was neither denoised nor refused, with counts."""
     if found is None:
         return {}
-    counts = {"not DICOM": found.foreign, "localizers": found.localizers}
+    counts = {"not DICOM": found.foreign, "localizers": found.localizers, SPECIAL: found.special}
     return counts | {"projections": found.projections, "not CT images": [*found.other]}
 
 

@@ -83,10 +83,13 @@ def cause(error: BaseException, *, damaged: str = "") -> str:
 
     Args:
         error: an error of a reader.
-        damaged: what to say where the system did not refuse; by default the error's class.
+        damaged: what to say where neither the system refused nor memory ended; by default the
+            error's class.
     """
     if isinstance(error, OSError) and _original(error).errno:
         return reason(error)
+    if isinstance(error, MemoryError):
+        return f"memory is exhausted; close other programs, {_AGAIN}"
     return damaged or type(error).__name__
 
 

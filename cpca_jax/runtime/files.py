@@ -177,10 +177,31 @@ def require_apart(
     absolute = Path(os.path.abspath(output))
     if absolute.is_symlink() or (absolute.exists() and not absolute.is_dir()):
         raise error(f"{absolute.name}: is not a folder; --output must be a folder and not a link")
+    require_outside(absolute, sources, error=error)
+
+
+def require_outside(
+    output: Path,
+    sources: Iterable[Path],
+    *,
+    error: type[InputError] = OutputError,
+    flag: str = "--output",
+) -> None:
+    """Refuse an output folder that lies within an input, as `require_apart` does; it may be a link.
+
+    Args:
+        output: the folder that will be written.
+        sources: the folders, or the files, that are read.
+        error: the class of the error to raise.
+        flag: the flag that names the output.
+
+    Raises:
+        InputError: an `error` that names the output.
+    """
     places = [source.resolve() for source in sources]
     places = [place.parent if place.is_file() else place for place in places]
-    if any(absolute.resolve().is_relative_to(place) for place in places):
-        raise error(f"{absolute.name}: lies in the input; --output must be outside it")
+    if any(output.resolve().is_relative_to(place) for place in places):
+        raise error(f"{output.name}: lies in the input; {flag} must be outside it")
 
 
 def sync(path: Path) -> None:

@@ -14,8 +14,9 @@ from conftest import CHECKOUT
 from denoised import IDENTITY, random_stored, write
 
 from cpca_jax.data.dicom import derived
+from cpca_jax.data.dicom.attributes import Reported
 from cpca_jax.denoising.folder import DenoisingOptions, denoise_folder
-from cpca_jax.errors import InputError, OutputError
+from cpca_jax.errors import DicomError, InputError, OutputError
 from cpca_jax.programs import launch
 from cpca_jax.runs import saving
 from cpca_jax.runs.state import Player, TrainState
@@ -126,6 +127,16 @@ def test_the_reason_is_that_of_the_system_where_a_library_raises_its_own_text():
     own.__cause__ = OSError(errno.ENOSPC, "No space left")
     assert circumstances.reason(own).startswith("No space left; free some space there")
     assert circumstances.sentence(own) == circumstances.reason(own)
+
+
+def test_a_reader_that_finds_no_memory_does_not_call_the_file_damaged():
+    assert circumstances.cause(MemoryError()).startswith("memory is exhausted; close other")
+    assert circumstances.cause(ValueError("x"), damaged="is damaged") == "is damaged"
+    with (
+        pytest.raises(DicomError, match=r"^a\.dcm: cannot be read: memory is exhausted; "),
+        Reported("a.dcm", "PixelData"),
+    ):
+        raise MemoryError
 
 
 def test_an_array_that_was_written_in_part_met_a_full_disk():

@@ -18,7 +18,7 @@ from cpca_jax.errors import CheckpointError, ConfigError, InputError, StoppedErr
 from cpca_jax.programs import launch
 from cpca_jax.runs import checkpoints, config
 from cpca_jax.runtime import locks, run_log
-from cpca_jax.training import loop
+from cpca_jax.training import loop, procedures
 
 RUNNER = """
 import json, sys
@@ -50,6 +50,12 @@ def same_parameters(run, other):
         ours, theirs = (checkpoints.restore_params(r, which=which) for r in (run, other))
         for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_never_lies_in_its_store(store):
+    with pytest.raises(InputError, match="run: lies in the input; --workdir must be outside it"):
+        procedures.train(tiny.configuration(store), store / "run")
+    assert not (store / "run").exists()
 
 
 def test_a_run_leaves_scores_curves_and_checkpoints(reference):

@@ -47,8 +47,8 @@ class Reported:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
-        if isinstance(error, OSError):
-            reason = circumstances.reason(error)
+        if isinstance(error, OSError | MemoryError):
+            reason = circumstances.cause(error)
             raise DicomError(f"{self.name}: cannot be read: {reason}") from None
         if isinstance(error, Exception) and not isinstance(error, DicomError):
             reason = f"{self.what} is damaged or not valid ({type(error).__name__})"

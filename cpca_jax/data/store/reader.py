@@ -191,8 +191,8 @@ def _array(root: Path, file: ArrayFile, info: SeriesInfo) -> VolumeHU:
         raise StoreError(f"{name}: cannot be read: {circumstances.reason(error)}") from error
     # The header of an array is text of Python, whose readers raise errors of many kinds.
     except Exception as error:
-        reason = "is truncated or no .npy file of numbers"
-        raise StoreError(f"{name} {reason}; prepare the store again") from error
+        damaged = "is truncated or no .npy file of numbers; prepare the store again"
+        raise StoreError(f"{name} {circumstances.cause(error, damaged=damaged)}") from error
     if array.dtype != np.int16 or array.ndim != 3 or len(array) != len(info.positions_mm):
         wanted = f"must be int16 ({len(info.positions_mm)}, y, x)"
         raise StoreError(f"{name} is {array.dtype} {array.shape}, {wanted}")
