@@ -13,6 +13,7 @@ from pathlib import Path
 
 import denoised
 import fake_dicom
+import kinds
 import numpy as np
 import tiny
 
@@ -20,10 +21,12 @@ from cpca_jax import trees
 from cpca_jax.configs import deck
 from cpca_jax.data.collections.sources import Inputs
 from cpca_jax.denoising.folder import DenoisingOptions, denoise_folder
+from cpca_jax.evaluation import comparison
+from cpca_jax.evaluation.comparison import EvaluationOptions
 from cpca_jax.preparation import prepare
 from cpca_jax.reproduction.plan import make_plan
 from cpca_jax.runs import checkpoints, saving
-from cpca_jax.training import procedures
+from cpca_jax.training import conversion, procedures
 
 CREATED = datetime.datetime(2026, 1, 31, 12, 30)
 # What measures time differs from run to run.
@@ -70,6 +73,25 @@ def run_train(given, folder):
     procedures.train(tiny.configuration(given / "store", **chosen), folder / "run")
 
 
+def give_run(given):
+    run_train(given, give_store(given))
+
+
+def give_store(given):
+    tiny.write_store(given / "store")
+    return given
+
+
+def run_evaluate(given, folder):
+    choices = EvaluationOptions(network="random", tap="relu1_2")
+    comparison.compare([given / "run"], given / "store", folder / "out", choices)
+
+
+def run_convert(given, folder):
+    experiment = tiny.configuration(given / "store")
+    conversion.convert(experiment, given / "weights.npz", folder / "run")
+
+
 def run_reproduce(given, folder):
     chosen = deck.get_config("demo")
     chosen.phantoms.update({"count": 3, "test_count": 1, "slices": 4, "size": 64})
@@ -98,7 +120,9 @@ def _small(*, slices):
 JOBS = {
     "prepare": Job(give_scans, run_prepare),
     "denoise": Job(give_series, run_denoise),
-    "train": Job(lambda given: tiny.write_store(given / "store"), run_train),
+    "train": Job(give_store, run_train),
+    "evaluate": Job(give_run, run_evaluate),
+    "convert": Job(kinds.KINDS["state-dict-npz"].make, run_convert),
     "reproduce": Job(lambda given: given.mkdir(exist_ok=True), run_reproduce),
 }
 

@@ -109,14 +109,18 @@ def fault_after(runs, job, **disturbance):
     disturbed = runs.run(job, folder, **disturbance)
     again = runs.run(job, folder)
     faults = [f"{job} {disturbance}: {name} differs" for name in differences(folder, whole)]
-    # A store that was complete is refused as every finished one is.
-    finished = again["code"] == 2 and "is not empty" in again["err"]
-    if again["code"] != 0 and not finished:
+    if again["code"] != 0 and not finished(again):
         faults.append(f"{job} {disturbance}: then ends with {again['code']}: {again['err'][-500:]}")
     if disturbance["how"] == "full":
         faults += faults_of_full_disk(f"{job} {disturbance}", disturbed)
     shutil.rmtree(folder)
     return faults
+
+
+def finished(again):
+    """Tell whether a command was refused because the store or the run is complete already."""
+    refusals = ("is not empty", "holds a run already")
+    return again["code"] == 2 and any(text in again["err"] for text in refusals)
 
 
 def faults_of_full_disk(what, ended):
@@ -187,8 +191,7 @@ def test_a_file_system_that_is_full_in_the_middle_of_a_file(runs, job, tmp_path)
             faults += faults_of_full_disk(what, runs.run(job, disk))
             subprocess.run(["mount", "-o", "remount,size=1G", disk], check=True)
             again = runs.run(job, disk)
-            finished = again["code"] == 2 and "is not empty" in again["err"]
-            if again["code"] != 0 and not finished:
+            if again["code"] != 0 and not finished(again):
                 faults.append(f"{what}: then ends with {again['code']}: {again['err'][-500:]}")
             faults += [f"{what}: {name} differs" for name in differences(disk, whole)]
     require_none(faults)
