@@ -16,8 +16,7 @@ from cpca_jax.denoising.before_after import Effect
 from cpca_jax.denoising.denoiser import Denoiser
 from cpca_jax.denoising.dicom_series import Shown
 from cpca_jax.errors import OutputError
-from cpca_jax.runtime import circumstances, files, logs
-from cpca_jax.runtime.files import read_small
+from cpca_jax.runtime import files, logs, records
 
 # The outcome of a series, as summary.json states it.
 Record = dict[str, Any]
@@ -67,18 +66,8 @@ def require_no_links(output: Path, written: Path) -> None:
 
 
 def read_json(path: Path) -> Record:
-    """Return a record; empty where there is none or it is damaged.
-
-    Raises:
-        OutputError: it may not be read.
-    """
-    try:
-        found = json.loads(read_small(path, error=OutputError))
-    except PermissionError as error:
-        raise OutputError(f"{path.name}: cannot be read: {circumstances.reason(error)}") from error
-    except (OSError, ValueError, RecursionError, OutputError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    """Return a record; empty where there is none or it is damaged, see `records.read_record`."""
+    return records.read_record(path) or {}
 
 
 def require_same(before: Record, record: Record, name: str) -> Record:

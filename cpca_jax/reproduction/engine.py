@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cpca_jax.errors import ConfigError, OutputError
-from cpca_jax.runtime import circumstances, files
+from cpca_jax.errors import ConfigError
+from cpca_jax.runtime import circumstances, files, records
 from cpca_jax.types import Say
 
 DONE = "done.json"
@@ -142,16 +142,10 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of a finished stage; None where it is missing or damaged.
 
     Raises:
-        OutputError: it may not be read; the stage would run again for nothing.
+        OutputError: as in `records.read_record`.
     """
-    try:
-        record = json.loads(files.read_small(folder / DONE, error=ConfigError))
-    except PermissionError as error:
-        place = f"{folder.name}/{DONE}"
-        raise OutputError(f"{place}: cannot be read: {circumstances.reason(error)}") from error
-    except (OSError, ValueError, RecursionError, ConfigError):
-        return None
-    if not isinstance(record, dict):
+    record = records.read_record(folder / DONE)
+    if record is None:
         return None
     taken: Any = record.get("seconds")
     sound = type(taken) in {int, float} and 0 <= taken < _LONGEST_SECONDS

@@ -164,7 +164,9 @@ def config_of(run: Path, step: int) -> dict[str, Any]:
     try:
         loaded = json.loads(read_small(path, error=CheckpointError))
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{run.name}, step {step}: {CONFIG} cannot be read") from error
+        raise CheckpointError(
+            f"{run.name}, step {step}: {CONFIG} cannot be read ({_cause(error)})"
+        ) from error
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{run.name}, step {step}: {CONFIG} must be a JSON object")
     return loaded

@@ -76,7 +76,7 @@ def _read_names(path: Path | None) -> dict[str, str] | None:
         return None
     try:
         names = json.loads(read_small(path, error=ConfigError))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path.name}: cannot be read as JSON ({cause(error)})") from error
     if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
         raise ConfigError(f"{path.name}: must be a JSON object of PyTorch's layer names by ours")

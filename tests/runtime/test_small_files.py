@@ -1,6 +1,7 @@
 """Texts from outside are read whole: what is far too large, or no file, is refused before."""
 
 import os
+import re
 
 import pytest
 
@@ -29,6 +30,14 @@ def test_what_is_far_too_large_is_not_read(tmp_path, name):
     with (tmp_path / name).open("wb") as file:
         file.truncate(LARGE)  # takes no room on the disk
     with pytest.raises(error, match=rf"{name}: has more than \d+ bytes"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", sorted(READERS.keys() - {"train.jsonl"}))
+def test_a_nesting_of_thousands_is_refused(tmp_path, name):
+    error, read = READERS[name]
+    (tmp_path / name).write_text("[" * 100_000)
+    with pytest.raises(error, match=re.escape(name)):
         read(tmp_path / name)
 
 
