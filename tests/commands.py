@@ -7,14 +7,15 @@ import sys
 from conftest import CHECKOUT
 
 
-def call(*arguments, cwd=CHECKOUT, **environment):
+def call(*arguments, cwd=CHECKOUT, stdout=subprocess.PIPE, **environment):
     # JAX has set this one in the process of the tests; a user's shell has none.
     own = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=cwd,
         env=own | {"XDG_CACHE_HOME": "/nonexistent-cache", "XLA_FLAGS": ""} | environment,
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
     )

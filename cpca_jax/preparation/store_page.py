@@ -18,6 +18,7 @@ from cpca_jax.data.scan import FoundScans, Scan
 from cpca_jax.errors import ConfigError
 from cpca_jax.preparation.pair_reader import Outcome
 from cpca_jax.runtime import figures, pages
+from cpca_jax.runtime.files import require_outside
 from cpca_jax.types import SliceHU
 from cpca_jax.units import DISPLAY, Window
 
@@ -108,8 +109,7 @@ def require_place(path: Path, inputs: Sequence[Path]) -> None:
     """
     if path.suffix != ".html":
         raise ConfigError(f"--report is {path.name}, must end in .html")
-    if any(path.resolve().is_relative_to(folder.resolve()) for folder in inputs):
-        raise ConfigError(f"--report: {path.name} lies in the input, must be outside it")
+    require_outside(path, inputs, error=ConfigError, flag="--report")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

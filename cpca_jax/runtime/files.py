@@ -187,10 +187,10 @@ def require_outside(
     error: type[InputError] = OutputError,
     flag: str = "--output",
 ) -> None:
-    """Refuse an output folder that lies within an input, as `require_apart` does; it may be a link.
+    """Refuse an output that lies within an input, as `require_apart` does; it may be a link.
 
     Args:
-        output: the folder that will be written.
+        output: the folder or the file that will be written.
         sources: the folders, or the files, that are read.
         error: the class of the error to raise.
         flag: the flag that names the output.

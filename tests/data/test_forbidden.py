@@ -11,16 +11,21 @@ from cpca_jax.data.store.reader import open_store
 from cpca_jax.errors import ScanError, StoreError
 
 
-def test_a_folder_that_cannot_be_read_is_named_and_not_passed_over(tmp_path, monkeypatch):
-    (tmp_path / "a" / "closed").mkdir(parents=True)
+def forbid(monkeypatch, name):
+    """Let nobody list the folders of this name."""
     scan = os.scandir
 
     def forbidding(path):
-        if os.path.basename(path) == "closed":
+        if os.path.basename(path) == name:
             raise PermissionError(errno.EACCES, "Permission denied", path)
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", forbidding)
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_not_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "a" / "closed").mkdir(parents=True)
+    forbid(monkeypatch, "closed")
     with pytest.raises(ScanError, match=r"^closed: cannot be read: Permission denied; ask for"):
         listing.list_files(tmp_path)
     assert listing.list_files(tmp_path / "none").paths == ()
@@ -29,14 +34,7 @@ def test_a_folder_that_cannot_be_read_is_named_and_not_passed_over(tmp_path, mon
 def test_folders_of_the_system_at_the_top_of_a_disk_stop_nothing(tmp_path, monkeypatch):
     (tmp_path / "lost+found").mkdir()
     (tmp_path / "a").write_bytes(b"")
-    scan = os.scandir
-
-    def forbidding(path):
-        if os.path.basename(path) == "lost+found":
-            raise PermissionError(errno.EACCES, "Permission denied", path)
-        return scan(path)
-
-    monkeypatch.setattr(os, "scandir", forbidding)
+    forbid(monkeypatch, "lost+found")
     assert listing.list_files(tmp_path).paths == (tmp_path / "a",)
 
 

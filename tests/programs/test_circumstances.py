@@ -168,11 +168,8 @@ def test_event_files_that_cannot_be_written_stop_a_training_and_do_not_hang_it(
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_help_that_cannot_be_printed_is_refused_and_a_reader_that_left_is_not():
-    command = [sys.executable, "train.py", "--help"]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            command, cwd=CHECKOUT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
+        done = call("train.py", "--help", stdout=full)
     refused(done, "standard output: cannot be written: No space left on device")
     for stream in (">&-", "| head -1 >/dev/null"):
         line = f"set -o pipefail; {sys.executable} train.py --help {stream}"
@@ -185,18 +182,9 @@ def test_help_that_cannot_be_printed_is_refused_and_a_reader_that_left_is_not():
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_result_that_cannot_be_printed_is_an_error_and_its_files_are_complete(tmp_path):
     """A table that goes nowhere must not look like success to a script."""
-    command = [sys.executable, "prepare.py", "--phantom=3", "--slices=3", "--size=32"]
+    small = ("--phantom=3", "--slices=3", "--size=32")
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [*command, f"--output={tmp_path / 'store'}"],
-            cwd=CHECKOUT,
-            # XLA has remarks of its own about programs that other tests have compiled.
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "JAX_COMPILATION_CACHE_DIR": ""},
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        done = call("prepare.py", *small, f"--output={tmp_path / 'store'}", stdout=full)
     refused(done, "No space left on device; free some space there, then run the same command again")
     assert done.stderr.endswith("; all files are complete\n")
     assert (tmp_path / "store" / "manifest.json").exists()

@@ -20,7 +20,7 @@ import numpy as np
 from cpca_jax.data.collections.pairs import SPLITS
 from cpca_jax.data.scan import PLACEMENTS, Placement
 from cpca_jax.errors import StoreError
-from cpca_jax.runtime.circumstances import cause, disk_errors
+from cpca_jax.runtime.circumstances import disk_errors
 from cpca_jax.runtime.files import read_small
 
 FORMAT = "cpca_jax store"
@@ -192,15 +192,13 @@ def check_together(series: Iterable[SeriesInfo]) -> None:
 def _rows(root: Path) -> list[Any]:
     path = root / NAME
     with disk_errors(f"{root.name}/{NAME}", error=StoreError, verb="read"):
-        there = path.is_file()
-    if not there:
-        raise StoreError(f"{root.name}: is not a store (no {NAME}); make one with prepare.py")
+        if not path.is_file():
+            raise StoreError(f"{root.name}: is not a store (no {NAME}); make one with prepare.py")
+        content = read_small(path, error=StoreError, most=_MOST_BYTES)
     try:
-        manifest = json.loads(read_small(path, error=StoreError, most=_MOST_BYTES))
+        manifest = json.loads(content)
         found = manifest.get("format"), manifest.get("version")
         entries = manifest.get("series")
-    except OSError as error:
-        raise StoreError(f"{root.name}/{NAME}: cannot be read: {cause(error)}") from error
     except (ValueError, AttributeError, RecursionError) as error:
         raise _damaged(root, f"cannot be read ({type(error).__name__})") from error
     if found not in [(FORMAT, VERSION), *((FORMAT, version) for version in _WITHOUT_DIGEST)]:
